@@ -1,0 +1,195 @@
+//! Reading JSON objects field by field, so that one answer names every field that is wrong.
+//!
+//! A derived deserializer stops at the first fault. Here each field is taken by name with a
+//! rule; what fails is noted and replaced by a default that never leaves, because
+//! [`Fields::finish`] refuses when anything was noted or any field was left over.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::{Map, Value};
+
+use crate::FieldError;
+
+/// A JSON object being read.
+#[derive(Debug, Default)]
+pub struct Fields {
+    /// Prefix of every field's name in errors, such as `items[3].`.
+    path: String,
+    map: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl From<Map<String, Value>> for Fields {
+    fn from(map: Map<String, Value>) -> Self {
+        Self { map, ..Self::default() }
+    }
+}
+
+impl Fields {
+    /// Reads `value`, which stands at `path`, as an object.
+    pub fn of(path: &str, value: Value) -> Result<Self, Vec<FieldError>> {
+        match value {
+            Value::Object(map) => {
+                let path = if path.is_empty() { String::new() } else { format!("{path}.") };
+                Ok(Self { path, map, errors: Vec::new() })
+            }
+            _ => Err(vec![FieldError::new(path, "must be a JSON object")]),
+        }
+    }
+
+    /// Takes a field that must be there; `null` counts as absent.
+    pub fn required<T: Default>(&mut self, name: &str, rule: impl Fn(&Value) -> Result<T, String>) -> T {
+        if let Some(value) = self.optional(name, rule) {
+            return value;
+        }
+        let field = format!("{}{name}", self.path);
+        if !self.errors.iter().any(|error| error.field == field) {
+            self.errors.push(FieldError::new(field, "is required"));
+        }
+        T::default()
+    }
+
+    /// Takes a field that may be absent or `null`.
+    pub fn optional<T>(&mut self, name: &str, rule: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        let value = self.map.remove(name).filter(|value| !value.is_null())?;
+        match rule(&value) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.refuse(name, message);
+                None
+            }
+        }
+    }
+
+    /// Notes a fault that only several fields together show.
+    pub fn refuse(&mut self, name: &str, message: impl Into<String>) {
+        self.errors.push(FieldError::new(format!("{}{name}", self.path), message));
+    }
+
+    /// Succeeds when every field was taken and none was refused.
+    pub fn finish(mut self) -> Result<(), Vec<FieldError>> {
+        for name in self.map.keys() {
+            self.errors.push(FieldError::new(format!("{}{name}", self.path), "is not a known field"));
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
+    }
+}
+
+/// Text of `min` to `max` characters, without control characters.
+pub fn text(min: usize, max: usize) -> impl Fn(&Value) -> Result<String, String> {
+    move |value| {
+        value
+            .as_str()
+            .filter(|text| (min..=max).contains(&text.chars().count()))
+            .filter(|text| !text.chars().any(char::is_control))
+            .map(str::to_owned)
+            .ok_or_else(|| format!("must be text of {min} to {max} characters without control characters"))
+    }
+}
+
+/// An id that another system gave: 1 to 128 visible ASCII characters other than `#`, which
+/// separates the parts of our keys.
+pub fn id(value: &Value) -> Result<String, String> {
+    value
+        .as_str()
+        .filter(|id| is_id(id))
+        .map(str::to_owned)
+        .ok_or_else(|| "must be 1 to 128 visible ASCII characters without `#`".to_owned())
+}
+
+/// Whether `text` can be an [`id`].
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+/// A word such as a role or a status: 1 to 32 of `a-z`, `0-9`, `_` and `-`.
+pub fn word(value: &Value) -> Result<String, String> {
+    value
+        .as_str()
+        .filter(|word| (1..=32).contains(&word.len()))
+        .filter(|word| word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')))
+        .map(str::to_owned)
+        .ok_or_else(|| "must be 1 to 32 of the characters a-z, 0-9, _ and -".to_owned())
+}
+
+/// A whole number from `min` to `max`; text is taken too, as query strings have nothing else.
+pub fn integer(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, String> {
+    move |value| {
+        let number = match value {
+            Value::String(text) => text.parse().ok(),
+            other => other.as_u64(),
+        };
+        number
+            .filter(|number| (min..=max).contains(number))
+            .ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+    }
+}
+
+/// A point in time as RFC 3339, kept to the microsecond.
+pub fn timestamp(value: &Value) -> Result<DateTime<Utc>, String> {
+    value
+        .as_str()
+        .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
+        .map(|time| time.to_utc())
+        .filter(|time| (1970..=9999).contains(&chrono::Datelike::year(time)))
+        .and_then(|time| DateTime::from_timestamp_micros(time.timestamp_micros()))
+        .ok_or_else(|| "must be a time in RFC 3339, such as 2026-01-31T12:00:00Z".to_owned())
+}
+
+/// A calendar day, `YYYY-MM-DD`.
+pub fn date(value: &Value) -> Result<NaiveDate, String> {
+    value
+        .as_str()
+        .filter(|text| text.len() == 10)
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| "must be a date, such as 2026-01-31".to_owned())
+}
+
+/// One of a closed set of words.
+pub fn one_of<T: Copy + 'static>(
+    choices: &'static [(&'static str, T)],
+) -> impl Fn(&Value) -> Result<T, String> {
+    move |value| {
+        choices.iter().find(|(name, _)| value.as_str() == Some(name)).map(|(_, choice)| *choice).ok_or_else(
+            || {
+                let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+                format!("must be one of {}", names.join(", "))
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_answer_names_every_wrong_field() {
+        let value = json!({"name": 7, "days": -1, "extra": true, "role": null});
+        let mut fields = Fields::of("items[2]", value).unwrap();
+        let _: String = fields.required("name", text(1, 100));
+        let _: Option<u64> = fields.optional("days", integer(1, 365));
+        let _: String = fields.required("role", word);
+        let errors = fields.finish().unwrap_err();
+        let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(named, ["items[2].name", "items[2].days", "items[2].role", "items[2].extra"]);
+    }
+
+    #[test]
+    fn ids_cannot_forge_a_key() {
+        for (case, text, accepted) in [
+            ("plain", "user_1", true),
+            ("longest", &"x".repeat(128), true),
+            ("too long", &"x".repeat(129), false),
+            ("empty", "", false),
+            ("separator", "a#b", false),
+            ("space", "a b", false),
+            ("line break", "a\nb", false),
+            ("not ASCII", "ä", false),
+        ] {
+            assert_eq!(is_id(text), accepted, "{case}");
+        }
+    }
+}

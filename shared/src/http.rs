@@ -1,0 +1,155 @@
+//! Reading requests and shaping answers.
+
+use lambda_http::{
+    Body, Request, RequestExt, Response,
+    http::{HeaderValue, StatusCode, header},
+};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, fields::Fields};
+
+/// What a handler returns.
+pub type Answer = Result<Response<Body>, Error>;
+
+/// Reads the body as a JSON object; an empty body is an empty object.
+pub fn body(request: &Request) -> Result<Fields, Error> {
+    let bytes: &[u8] = match request.body() {
+        Body::Text(text) => text.as_bytes(),
+        Body::Binary(bytes) => bytes,
+        _ => &[],
+    };
+    if bytes.is_empty() {
+        return Ok(Fields::default());
+    }
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| {
+        // Only the place: serde's own message can repeat what was sent.
+        Error::Malformed(format!("line {}, column {}", error.line(), error.column()))
+    })?;
+    Fields::of("", value).map_err(Error::Invalid)
+}
+
+/// Reads the query string; values are text.
+#[must_use]
+pub fn query(request: &Request) -> Fields {
+    let parameters = request.query_string_parameters();
+    Fields::from(
+        parameters
+            .iter()
+            .map(|(name, value)| (name.to_owned(), Value::from(value)))
+            .collect::<serde_json::Map<_, _>>(),
+    )
+}
+
+/// A parameter of the route's path; the gateway has matched it, so it is there.
+#[must_use]
+pub fn path(request: &Request, name: &str) -> String {
+    request.path_parameters().first(name).unwrap_or_default().to_owned()
+}
+
+/// An answer with a JSON body.
+pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Response<Body> {
+    // Our own answer types hold nothing that JSON cannot.
+    let text = serde_json::to_string(body).unwrap_or_default();
+    let mut response = Response::new(Body::Text(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// 200 with a JSON body.
+pub fn ok<T: Serialize>(body: &T) -> Response<Body> {
+    json(StatusCode::OK, body)
+}
+
+/// 201 with a JSON body.
+pub fn created<T: Serialize>(body: &T) -> Response<Body> {
+    json(StatusCode::CREATED, body)
+}
+
+/// 200 with an `ETag` over `body`, or 304 when the caller already has it.
+///
+/// `fresh` holds members that change with every answer, such as its time: they are sent and
+/// not part of the tag.
+pub fn tagged<F: Serialize, T: Serialize>(request: &Request, fresh: &F, body: &T) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Whole<'a, F, T> {
+        #[serde(flatten)]
+        fresh: &'a F,
+        #[serde(flatten)]
+        body: &'a T,
+    }
+    let digest = Sha256::digest(serde_json::to_vec(body).unwrap_or_default());
+    let tag = format!("\"{}\"", base64_url(&digest[..16]));
+    let known = request.headers().get_all(header::IF_NONE_MATCH).iter().any(|value| {
+        value.to_str().is_ok_and(|value| {
+            value.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+        })
+    });
+    let mut response = if known {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        ok(&Whole { fresh, body })
+    };
+    let headers = response.headers_mut();
+    // Private: the answer depends on the key, and any cache must ask again.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn base64_url(bytes: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Fresh {
+        timestamp: u64,
+    }
+
+    #[derive(Serialize)]
+    struct Total {
+        total: u64,
+    }
+
+    #[test]
+    fn a_tag_follows_the_content_and_not_the_time() {
+        let tag = |timestamp, total| {
+            let response = tagged(&Request::default(), &Fresh { timestamp }, &Total { total });
+            response.headers()[header::ETAG].clone()
+        };
+        assert_eq!(tag(1, 10), tag(2, 10));
+        assert_ne!(tag(1, 10), tag(1, 11));
+    }
+
+    #[test]
+    fn a_known_tag_saves_the_body() {
+        let first = tagged(&Request::default(), &Fresh { timestamp: 1 }, &Total { total: 10 });
+        let tag = first.headers()[header::ETAG].to_str().unwrap();
+        for (case, sent, status) in [
+            ("same", tag.to_owned(), 304),
+            ("weak", format!("W/{tag}"), 304),
+            ("one of several", format!("\"other\", {tag}"), 304),
+            ("any", "*".to_owned(), 304),
+            ("other", "\"other\"".to_owned(), 200),
+        ] {
+            let mut request = Request::default();
+            request.headers_mut().insert(header::IF_NONE_MATCH, sent.parse().unwrap());
+            let answer = tagged(&request, &Fresh { timestamp: 2 }, &Total { total: 10 });
+            assert_eq!(answer.status(), status, "{case}");
+            assert_eq!(answer.body().is_empty(), status == 304, "{case}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Everything that two functions could need, by domain.
+//!
+//! Each domain module owns its rules and its rows: [`keys`], [`ledger`], [`activity`],
+//! [`identity`]. Beneath them stand [`store`] (DynamoDB), [`http`] (requests, answers, problems)
+//! and [`lambda`] (what hosts a function). Dependencies point down this list only.
+
+pub mod activity;
+pub mod error;
+pub mod fields;
+pub mod http;
+pub mod identity;
+pub mod keys;
+pub mod lambda;
+pub mod ledger;
+pub mod store;
+pub mod time;
+
+pub use error::{Error, FieldError};
