@@ -410,8 +410,11 @@ impl KeyAdmin {
         let keys: Vec<ApiKey> =
             found.items.unwrap_or_default().into_iter().map(store::entity).collect::<Result<_, _>>()?;
         let next_cursor = keys.last().filter(|_| more).map(|last| cursor::encode(workspace, LIST, &last.id));
-        let summaries = stream::iter(&keys)
-            .map(async |key| Ok(summary(key, &self.meter(workspace, &key.id, SUMMARY_DAYS).await?, now)))
+        let summaries = stream::iter(keys)
+            .map(|key| async move {
+                let usage = self.meter(workspace, &key.id, SUMMARY_DAYS).await?;
+                Ok(summary(&key, &usage, now))
+            })
             .buffered(USAGE_READS);
         Ok(Page { keys: summaries.try_collect().await?, next_cursor })
     }
