@@ -266,3 +266,167 @@ fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
         _ => "malformed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{
+        encoding::AsDer,
+        rsa::{KeyPair as RsaKeyPair, KeySize},
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+    };
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A signing key and how the issuer publishes it.
+    struct Signer {
+        algorithm: Algorithm,
+        private: EncodingKey,
+        published: Key,
+        public: Vec<u8>,
+    }
+
+    impl Signer {
+        fn rsa() -> Self {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+            let pkcs8: Vec<u8> = pair.as_der().unwrap().as_ref().to_vec();
+            // The encoding key wants the PKCS#1 key, which PKCS#8 wraps behind 26 bytes.
+            Self::of(Algorithm::RS256, EncodingKey::from_rsa_der(&pkcs8[26..]))
+        }
+
+        fn ec() -> Self {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+            Self::of(Algorithm::ES256, EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref()))
+        }
+
+        fn of(algorithm: Algorithm, private: EncodingKey) -> Self {
+            let mut jwk = Jwk::from_encoding_key(&private, algorithm).unwrap();
+            jwk.common.key_id = Some("k1".to_owned());
+            let public = serde_json::to_vec(&jwk).unwrap();
+            let (_, published) = usable(&jwk).unwrap();
+            Self { algorithm, private, published, public }
+        }
+
+        fn sign(&self, claims: &Value) -> String {
+            encode(&Header::new(self.algorithm), claims, &self.private).unwrap()
+        }
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            issuer: "https://issuer.example".to_owned(),
+            audiences: vec!["tidegate".to_owned()],
+            authorized_parties: vec!["https://app.example".to_owned()],
+            workspace_claim: "org".to_owned(),
+            workspace: None,
+            role_claim: "role".to_owned(),
+        }
+    }
+
+    fn claims(change: Value) -> Value {
+        let now = time::now().timestamp();
+        let mut claims = json!({
+            "iss": "https://issuer.example", "aud": "tidegate", "sub": "user_1", "org": "acme",
+            "role": "admin", "iat": now, "exp": now + 60,
+        });
+        for (name, value) in change.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        claims
+    }
+
+    #[test]
+    fn a_token_made_for_us_establishes_its_person() {
+        for signer in [Signer::rsa(), Signer::ec()] {
+            let person = policy().check(&signer.sign(&claims(json!({}))), &signer.published).unwrap();
+            assert_eq!(person.workspace.to_string(), "acme");
+            assert_eq!((person.subject.as_str(), person.role), ("user_1", Role::Admin));
+        }
+    }
+
+    #[test]
+    fn claims_decide_who_gets_in() {
+        let signer = Signer::ec();
+        let now = time::now().timestamp();
+        for (case, change, reason) in [
+            ("wrong issuer", json!({"iss": "https://other.example"}), "wrong issuer"),
+            ("issuer with a slash more", json!({"iss": "https://issuer.example/"}), "wrong issuer"),
+            ("no issuer", json!({"iss": null}), "a required claim is missing"),
+            ("wrong audience", json!({"aud": "other"}), "not made for this service"),
+            ("wrong audiences", json!({"aud": ["other", "more"]}), "not made for this service"),
+            ("no audience, no party", json!({"aud": null}), "not made for this service"),
+            ("wrong party", json!({"azp": "https://evil.example"}), "not made for this service"),
+            ("expired", json!({"exp": now - 1}), "expired"),
+            ("never expires", json!({"exp": null}), "malformed"),
+            ("not yet valid", json!({"nbf": now + 60}), "not yet valid"),
+            ("pending session", json!({"sts": "pending"}), "the session is pending"),
+            ("no workspace", json!({"org": null}), "no workspace claim"),
+            ("forged workspace", json!({"org": "acme#KEY"}), "no workspace claim"),
+            ("forged subject", json!({"sub": "a#b"}), "malformed subject"),
+        ] {
+            let refused = policy().check(&signer.sign(&claims(change)), &signer.published);
+            assert!(
+                matches!(&refused, Err(TokenError::Refused(why)) if *why == reason),
+                "{case}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn claims_that_are_as_good() {
+        let signer = Signer::ec();
+        for (case, change, role) in [
+            ("one of several audiences", json!({"aud": ["other", "tidegate"]}), Role::Admin),
+            ("party instead of audience", json!({"aud": null, "azp": "https://app.example"}), Role::Admin),
+            ("active session", json!({"sts": "active"}), Role::Admin),
+            ("unknown role", json!({"role": "owner"}), Role::Member),
+            ("no role", json!({"role": null}), Role::Member),
+        ] {
+            let person = policy().check(&signer.sign(&claims(change)), &signer.published);
+            assert_eq!(person.unwrap_or_else(|error| panic!("{case}: {error}")).role, role, "{case}");
+        }
+    }
+
+    #[test]
+    fn only_the_published_key_with_its_own_algorithm_signs() {
+        let (rsa, other) = (Signer::rsa(), Signer::rsa());
+        let good = claims(json!({}));
+        let hmac = EncodingKey::from_secret(&rsa.public);
+        let confused = encode(&Header::new(Algorithm::HS256), &good, &hmac).unwrap();
+        let none = format!("eyJhbGciOiJub25lIn0.{}.", rsa.sign(&good).split('.').nth(1).unwrap());
+        let altered = {
+            let token = rsa.sign(&good);
+            let parts: Vec<_> = token.split('.').collect();
+            let forged = rsa.sign(&claims(json!({"org": "other"})));
+            format!("{}.{}.{}", parts[0], forged.split('.').nth(1).unwrap(), parts[2])
+        };
+        for (case, token) in [
+            ("another key", other.sign(&good)),
+            ("public key as an HMAC secret", confused),
+            ("no signature", none),
+            ("altered claims", altered),
+            ("another algorithm", Signer::ec().sign(&good)),
+            ("junk", "a.b.c".to_owned()),
+        ] {
+            assert!(policy().check(&token, &rsa.published).is_err(), "{case}");
+        }
+    }
+
+    #[test]
+    fn claims_are_found_by_path() {
+        let signer = Signer::ec();
+        let token = signer.sign(&claims(json!({"o": {"id": "org_9", "rol": "admin"}, "role": "member"})));
+        let native =
+            Policy { workspace_claim: "o.id".to_owned(), role_claim: "o.rol".to_owned(), ..policy() };
+        let person = native.check(&token, &signer.published).unwrap();
+        assert_eq!((person.workspace.to_string().as_str(), person.role), ("org_9", Role::Admin));
+
+        let alone = Policy { workspace_claim: "sub".to_owned(), ..policy() };
+        assert_eq!(alone.check(&token, &signer.published).unwrap().workspace.to_string(), "user_1");
+
+        let fixed = Policy { workspace: Some("only".parse().unwrap()), ..policy() };
+        assert_eq!(fixed.check(&token, &signer.published).unwrap().workspace.to_string(), "only");
+    }
+}
