@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    fn claims(change: Value) -> Value {
+    fn claims(change: &Value) -> Value {
         let now = time::now().timestamp();
         let mut claims = json!({
             "iss": "https://issuer.example", "aud": "tidegate", "sub": "user_1", "org": "acme",
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_token_made_for_us_establishes_its_person() {
         for signer in [Signer::rsa(), Signer::ec()] {
-            let person = policy().check(&signer.sign(&claims(json!({}))), &signer.published).unwrap();
+            let person = policy().check(&signer.sign(&claims(&json!({}))), &signer.published).unwrap();
             assert_eq!(person.workspace.to_string(), "acme");
             assert_eq!((person.subject.as_str(), person.role), ("user_1", Role::Admin));
         }
@@ -366,7 +366,7 @@ mod tests {
             ("forged workspace", json!({"org": "acme#KEY"}), "no workspace claim"),
             ("forged subject", json!({"sub": "a#b"}), "malformed subject"),
         ] {
-            let refused = policy().check(&signer.sign(&claims(change)), &signer.published);
+            let refused = policy().check(&signer.sign(&claims(&change)), &signer.published);
             assert!(
                 matches!(&refused, Err(TokenError::Refused(why)) if *why == reason),
                 "{case}: {refused:?}"
@@ -384,7 +384,7 @@ mod tests {
             ("unknown role", json!({"role": "owner"}), Role::Member),
             ("no role", json!({"role": null}), Role::Member),
         ] {
-            let person = policy().check(&signer.sign(&claims(change)), &signer.published);
+            let person = policy().check(&signer.sign(&claims(&change)), &signer.published);
             assert_eq!(person.unwrap_or_else(|error| panic!("{case}: {error}")).role, role, "{case}");
         }
     }
@@ -392,14 +392,14 @@ mod tests {
     #[test]
     fn only_the_published_key_with_its_own_algorithm_signs() {
         let (rsa, other) = (Signer::rsa(), Signer::rsa());
-        let good = claims(json!({}));
+        let good = claims(&json!({}));
         let hmac = EncodingKey::from_secret(&rsa.public);
         let confused = encode(&Header::new(Algorithm::HS256), &good, &hmac).unwrap();
         let none = format!("eyJhbGciOiJub25lIn0.{}.", rsa.sign(&good).split('.').nth(1).unwrap());
         let altered = {
             let token = rsa.sign(&good);
             let parts: Vec<_> = token.split('.').collect();
-            let forged = rsa.sign(&claims(json!({"org": "other"})));
+            let forged = rsa.sign(&claims(&json!({"org": "other"})));
             format!("{}.{}.{}", parts[0], forged.split('.').nth(1).unwrap(), parts[2])
         };
         for (case, token) in [
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn claims_are_found_by_path() {
         let signer = Signer::ec();
-        let token = signer.sign(&claims(json!({"o": {"id": "org_9", "rol": "admin"}, "role": "member"})));
+        let token = signer.sign(&claims(&json!({"o": {"id": "org_9", "rol": "admin"}, "role": "member"})));
         let native =
             Policy { workspace_claim: "o.id".to_owned(), role_claim: "o.rol".to_owned(), ..policy() };
         let person = native.check(&token, &signer.published).unwrap();
