@@ -4,7 +4,7 @@
 //! rule; what fails is noted and replaced by a default that never leaves, because
 //! [`Fields::finish`] refuses when anything was noted or any field was left over.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use serde_json::{Map, Value};
 
 use crate::FieldError;
@@ -112,16 +112,21 @@ pub fn word(value: &Value) -> Result<String, String> {
         .ok_or_else(|| "must be 1 to 32 of the characters a-z, 0-9, _ and -".to_owned())
 }
 
-/// A whole number from `min` to `max`; text is taken too, as query strings have nothing else.
+/// A whole number from `min` to `max`.
 pub fn integer(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, String> {
     move |value| {
-        let number = match value {
-            Value::String(text) => text.parse().ok(),
-            other => other.as_u64(),
-        };
-        number
+        value
+            .as_u64()
             .filter(|number| (min..=max).contains(number))
             .ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+    }
+}
+
+/// A number as query strings have it: digits.
+pub fn digits(rule: impl Fn(&Value) -> Result<u64, String>) -> impl Fn(&Value) -> Result<u64, String> {
+    move |value| {
+        let number = value.as_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        rule(&number.and_then(|text| text.parse::<u64>().ok()).map_or(Value::Null, Value::from))
     }
 }
 
@@ -131,7 +136,7 @@ pub fn timestamp(value: &Value) -> Result<DateTime<Utc>, String> {
         .as_str()
         .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
         .map(|time| time.to_utc())
-        .filter(|time| (1970..=9999).contains(&chrono::Datelike::year(time)))
+        .filter(|time: &DateTime<Utc>| (1970..=9999).contains(&time.year()))
         .and_then(|time| DateTime::from_timestamp_micros(time.timestamp_micros()))
         .ok_or_else(|| "must be a time in RFC 3339, such as 2026-01-31T12:00:00Z".to_owned())
 }
@@ -142,6 +147,7 @@ pub fn date(value: &Value) -> Result<NaiveDate, String> {
         .as_str()
         .filter(|text| text.len() == 10)
         .and_then(|text| text.parse().ok())
+        .filter(|date: &NaiveDate| (1970..=9999).contains(&date.year()))
         .ok_or_else(|| "must be a date, such as 2026-01-31".to_owned())
 }
 

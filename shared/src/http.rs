@@ -3,6 +3,7 @@
 use lambda_http::{
     Body, Request, RequestExt, Response,
     http::{HeaderValue, StatusCode, header},
+    request::RequestContext,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -40,6 +41,15 @@ pub fn query(request: &Request) -> Fields {
             .map(|(name, value)| (name.to_owned(), Value::from(value)))
             .collect::<serde_json::Map<_, _>>(),
     )
+}
+
+/// The route that the gateway matched, as the template spells it: `GET /api/devops/keys/{id}`.
+#[must_use]
+pub fn route(request: &Request) -> &str {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.as_deref().unwrap_or_default(),
+        _ => "",
+    }
 }
 
 /// A parameter of the route's path; the gateway has matched it, so it is there.

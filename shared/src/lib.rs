@@ -8,6 +8,7 @@ pub mod activity;
 pub mod error;
 pub mod fields;
 pub mod http;
+pub mod id;
 pub mod identity;
 pub mod keys;
 pub mod lambda;

@@ -1,0 +1,96 @@
+//! Every key of every table, and nowhere else.
+//!
+//! | Table    | Row             | pk                         | sk                       | Read by |
+//! |----------|-----------------|----------------------------|--------------------------|---------|
+//! | `ApiKeys` | API key         | `WORKSPACE#<w>`            | `KEY#<id>`               | get; list per workspace, ids being in order of creation |
+//! | `ApiKeys` | secret          | `SECRET#<sha256>`          | `SECRET`                 | get, by `authorize-key` |
+//! | `ApiKeys` | meter of a day  | `METER#<w>#<key id>`       | `DAY#<date>`             | admission (one update); last days |
+//! | `Ledger` | user totals     | `USERS#<w>`                | `SUM#<shard>`            | with the first page of users |
+//! | `Ledger` | users of a day  | `USERS#<w>`                | `DAY#<date>#<shard>`     | range of days |
+//! | `Ledger` | user            | `USERS#<w>`                | `USER#<id>`              | batch get; pages in id order |
+//! | `Ledger` | … by sign-up    | gsi1 `USERS#<w>`           | `<signed_up_at>#<id>`    | pages of a window, newest first |
+//! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
+//!
+//! Ceilings. A partition takes 1,000 write units a second, a transactional write of a small row
+//! is 2 units.
+//! - A meter row takes one unit a call: 1,000 calls a second for one key, which is 3,600 times
+//!   the default limit.
+//! - `USERS#<w>`: a change of a user is 2 units for the user and at most 6 for counters, which a
+//!   batch shares; so 125 to 400 changes a second, steady, in one workspace, and more once
+//!   DynamoDB splits the partition by sort key. Users are a slow stream, and standing together
+//!   is what lets totals and a page be one read. Within the partition no single row is hot:
+//!   counters have [`SHARDS`] rows a day.
+//! - Nothing else is written more than a few times a day.
+//!
+//! `DAY#` sorts before `SUM#` and that before `USER#`: the days of a month, the totals and the
+//! first users are one contiguous range, hence one query.
+//!
+//! No part of a key can contain `#`: workspaces and ids are checked where they enter.
+
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Item, s};
+use crate::identity::Workspace;
+
+/// Rows that share a counter's load. A read sums them.
+pub(crate) const SHARDS: u8 = 8;
+
+/// Where a row is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Key {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+}
+
+impl Key {
+    pub(crate) fn item(&self) -> Item {
+        Item::from([("pk".to_owned(), s(&self.pk)), ("sk".to_owned(), s(&self.sk))])
+    }
+
+    pub(crate) fn api_key(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: format!("WORKSPACE#{workspace}"), sk: format!("KEY#{id}") }
+    }
+
+    pub(crate) fn secret(hash: &str) -> Self {
+        Self { pk: format!("SECRET#{hash}"), sk: "SECRET".to_owned() }
+    }
+
+    pub(crate) fn meter(workspace: &Workspace, key_id: &str, day: NaiveDate) -> Self {
+        Self { pk: format!("METER#{workspace}#{key_id}"), sk: format!("DAY#{day}") }
+    }
+
+    pub(crate) fn user(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: users(workspace), sk: format!("USER#{id}") }
+    }
+
+    pub(crate) fn user_totals(workspace: &Workspace, shard: u8) -> Self {
+        Self { pk: users(workspace), sk: format!("SUM#{shard:02}") }
+    }
+
+    pub(crate) fn users_of_day(workspace: &Workspace, day: NaiveDate, shard: u8) -> Self {
+        Self { pk: users(workspace), sk: format!("DAY#{day}#{shard:02}") }
+    }
+
+    pub(crate) fn activity(workspace: &Workspace, at: DateTime<Utc>, id: &str) -> Self {
+        Self {
+            pk: format!("WORKSPACE#{workspace}#{}", at.format("%Y-%m")),
+            sk: format!("{}#{id}", sortable(at)),
+        }
+    }
+}
+
+/// The partition of a workspace's users and their counters.
+pub(crate) fn users(workspace: &Workspace) -> String {
+    format!("USERS#{workspace}")
+}
+
+/// Sort key of a user in `gsi1`.
+pub(crate) fn by_sign_up(signed_up_at: DateTime<Utc>, id: &str) -> String {
+    format!("{}#{id}", sortable(signed_up_at))
+}
+
+/// A time whose text sorts as the time does.
+pub(crate) fn sortable(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
