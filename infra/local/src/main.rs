@@ -1,1 +1,8 @@
-fn main() {}
+//! `tidegate`: the whole system in one process.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tidegate::cli::run().await
+}

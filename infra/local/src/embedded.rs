@@ -1,0 +1,67 @@
+//! The AWS endpoint alone, in memory, for tests of functions and of what they store.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use aws_config::SdkConfig;
+use shared::lambda::Env;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    aws::{self, Services},
+    dev_issuer,
+    runner::StartError,
+    state::AccessKey,
+    template::{self, Template},
+};
+
+/// The template's tables, queues, keys and secrets, for as long as this value lives.
+pub struct Embedded {
+    sdk: SdkConfig,
+    template: Template,
+    server: JoinHandle<()>,
+}
+
+impl Embedded {
+    /// Starts with empty storage in memory.
+    pub async fn memory() -> Result<Self, StartError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let parameters = [
+            ("OidcIssuer", dev_issuer::ISSUER),
+            ("OidcJwksUrl", "http://127.0.0.1:1/_dev/jwks.json"),
+            ("OidcAudiences", dev_issuer::AUDIENCE),
+        ];
+        let parameters: BTreeMap<_, _> =
+            parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let template = Template::read(template::SYSTEM, &parameters, &url)?;
+        let services = Services::open(None, &template)?;
+        let key = AccessKey::random();
+        let sdk = aws::sdk_config(&url, &key);
+        let router = aws::router(services, key);
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!("the AWS endpoint ended: {error}");
+            }
+        });
+        Ok(Self { sdk, template, server })
+    }
+
+    /// For clients of the endpoint.
+    #[must_use]
+    pub fn sdk(&self) -> SdkConfig {
+        self.sdk.clone()
+    }
+
+    /// The environment of the function that runs this binary; empty for any other name.
+    #[must_use]
+    pub fn env(&self, binary: &str) -> Env {
+        let function = self.template.functions.values().find(|function| function.binary == binary);
+        Env::of(function.map(|function| function.environment.clone()).unwrap_or_default())
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

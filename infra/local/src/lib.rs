@@ -1,0 +1,32 @@
+//! The embedded runner: reads `template.yaml` and hosts the system's function libraries in one
+//! process, on a laptop or on a small company's single machine.
+//!
+//! ```text
+//! client → http (API Gateway) → authorize → functions ─┐
+//!          queues, schedules ───────────────→ functions ┤ AWS SDK
+//!                                                       ▼
+//!                                            aws → dynamodb, …  (state directory)
+//! ```
+//!
+//! The functions cannot tell: the AWS SDK's endpoint is all that differs.
+
+mod authorize;
+mod aws;
+pub mod cli;
+pub mod dev_issuer;
+mod dynamodb;
+pub mod embedded;
+mod event;
+pub mod functions;
+mod http;
+mod intrinsics;
+mod random;
+mod routes;
+pub mod runner;
+mod schedules;
+mod state;
+mod template;
+mod yaml;
+
+pub use state::Running;
+pub use template::SYSTEM as TEMPLATE;
