@@ -144,7 +144,7 @@ async fn members_read_and_change_nothing() {
 async fn a_key_of_another_workspace_is_not_there() {
     let (mine, other) = (Workspace::new().await, Workspace::new().await);
     let key = other.key().await;
-    for id in [key.id.as_str(), "key_00000000000000000000", "key_", "%23", "a%2Fb", "..."] {
+    for id in [key.id.as_str(), "key_00000000000000000000", "key_", "%23", "..."] {
         let revoke = mine.admin("DELETE", &format!("{KEYS}/{id}")).json(&json!({"reason": "x"}));
         revoke.send().await.problem(404, "not-found");
         let rotate = mine.admin("POST", &format!("{KEYS}/{id}/rotate")).json(&json!({"grace_hours": 0}));

@@ -1,6 +1,6 @@
 //! Users to send, and the totals that recomputing from them gives.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -9,6 +9,9 @@ use crate::Key;
 
 const ROLES: [&str; 3] = ["customer", "reseller", "pro_reseller"];
 const STATUSES: [&str; 2] = ["active", "paused"];
+
+/// The same for all calls, so that one user is always the same.
+static NOW: LazyLock<DateTime<Utc>> = LazyLock::new(Utc::now);
 
 /// The `n`th user: every fifth signed up long ago, the others within the last three weeks.
 #[must_use]
@@ -21,7 +24,7 @@ pub fn user(n: usize) -> Value {
         "username": format!("User {n}"),
         "role": ROLES[n % ROLES.len()],
         "status": STATUSES[n % STATUSES.len()],
-        "signed_up_at": time(Utc::now() - days - Duration::hours(1)),
+        "signed_up_at": time(*NOW - days - Duration::hours(1)),
         "updated_at": "2026-01-01T00:00:00Z",
     })
 }
