@@ -150,7 +150,7 @@ mod tests {
     }
 
     async fn ask(sdk: &SdkConfig) -> (u16, Value) {
-        let response = handle(deps(sdk), Request::default()).await.unwrap();
+        let response = Box::pin(handle(deps(sdk), Request::default())).await.unwrap();
         let body = serde_json::from_slice(response.body()).unwrap();
         (response.status().as_u16(), body)
     }
