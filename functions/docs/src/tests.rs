@@ -245,14 +245,19 @@ fn schemas_refuse_what_must_not_be() {
         changed
     };
     for (case, kind, value, valid) in [
-        ("a revoked key", "Key", good.clone(), true),
-        ("with a secret", "Key", with("api_key", json!("rr_l…")), false),
-        ("with a hash", "Key", with("secret_hash", json!("ab")), false),
-        ("revoked without reason", "Key", without("revoked_reason"), false),
-        ("active with reason", "Key", with("status", json!("active")), false),
-        ("local time", "Key", with("created_at", json!("2026-01-15T10:30:00+01:00")), false),
-        ("no time at all", "Key", with("created_at", json!("yesterdayZ")), false),
-        ("repeated permission", "Key", with("permissions", json!(["read_metrics", "read_metrics"])), false),
+        ("a revoked key", "RevokedKey", good.clone(), true),
+        ("with a secret", "RevokedKey", with("api_key", json!("rr_l…")), false),
+        ("with a hash", "RevokedKey", with("secret_hash", json!("ab")), false),
+        ("revoked without reason", "RevokedKey", without("revoked_reason"), false),
+        ("active with reason", "KeyFacts", with("status", json!("active")), false),
+        ("local time", "RevokedKey", with("created_at", json!("2026-01-15T10:30:00+01:00")), false),
+        ("no time at all", "RevokedKey", with("created_at", json!("yesterdayZ")), false),
+        (
+            "repeated permission",
+            "RevokedKey",
+            with("permissions", json!(["read_metrics", "read_metrics"])),
+            false,
+        ),
         ("plain request", "KeyRequest", json!({"name": "x"}), true),
         ("null is absent", "KeyRequest", json!({"name": "x", "user_id": null, "environment": null}), true),
         ("unknown field", "KeyRequest", json!({"name": "x", "nme": "y"}), false),
