@@ -278,7 +278,7 @@ impl Operation<'_> {
     }
 
     /// The properties of an object schema and which are required, through references and
-    /// compositions; the first mention of a property counts.
+    /// compositions; the first mention of a property counts, and `false` takes one away.
     fn members_of<'a>(
         &'a self,
         schema: &'a Node,
@@ -295,7 +295,9 @@ impl Operation<'_> {
             }
         }
         for (name, property) in schema.get("properties").members() {
-            if !properties.iter().any(|(known, _)| known == name) {
+            if *property == Node::Bool(false) {
+                properties.retain(|(known, _)| known != name);
+            } else if !properties.iter().any(|(known, _)| known == name) {
                 properties.push((name, property));
             }
         }
