@@ -92,14 +92,8 @@ pub fn tagged<F: Serialize, T: Serialize>(request: &Request, fresh: &F, body: &T
         #[serde(flatten)]
         body: &'a T,
     }
-    let digest = Sha256::digest(serde_json::to_vec(body).unwrap_or_default());
-    let tag = format!("\"{}\"", base64_url(&digest[..16]));
-    let known = request.headers().get_all(header::IF_NONE_MATCH).iter().any(|value| {
-        value.to_str().is_ok_and(|value| {
-            value.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
-        })
-    });
-    let mut response = if known {
+    let tag = tag(&serde_json::to_vec(body).unwrap_or_default());
+    let mut response = if has(request, &tag) {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
@@ -115,9 +109,21 @@ pub fn tagged<F: Serialize, T: Serialize>(request: &Request, fresh: &F, body: &T
     response
 }
 
-fn base64_url(bytes: &[u8]) -> String {
+/// The `ETag` of this content.
+#[must_use]
+pub fn tag(content: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    URL_SAFE_NO_PAD.encode(bytes)
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(content)[..16]))
+}
+
+/// Whether the caller already has the content with this `ETag`.
+#[must_use]
+pub fn has(request: &Request, tag: &str) -> bool {
+    request.headers().get_all(header::IF_NONE_MATCH).iter().any(|value| {
+        value.to_str().is_ok_and(|value| {
+            value.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+        })
+    })
 }
 
 #[cfg(test)]
