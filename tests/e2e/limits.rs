@@ -97,3 +97,19 @@ async fn the_301st_sync_of_an_hour_is_refused() {
     }
     refused(&key.sync("").await, 300);
 }
+
+#[tokio::test]
+async fn the_1001st_call_of_an_hour_is_refused() {
+    within_one_hour(180).await;
+    let workspace = Workspace::new().await;
+    let key = workspace.key().await;
+    let items = [user(1)];
+    for _ in 0..40 {
+        for answer in join_all((0..25).map(|_| key.ingest(&items))).await {
+            let _ = answer.expect(200);
+        }
+    }
+    refused(&key.ingest(&items).await, 1000);
+    refused(&key.sync("").await, 1000);
+    assert_eq!(workspace.usage(&key.id).await["calls"], 1000);
+}
