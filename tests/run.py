@@ -35,7 +35,7 @@ THREADS = ["--test-threads", "8"]
 #: How cargo's and pytest's summaries count.
 PASSED = re.compile(r"(\d+) passed")
 FAILED = re.compile(r"(\d+) (?:failed|errors?|ignored|skipped|xfailed|deselected)\b")
-SUMMARY = re.compile(r"^test result: |^=+ .* in [\d.]+s")
+SUMMARY = re.compile(r"^test result: |^[=\s]*\d+ (?:passed|failed|errors?|skipped).* in [\d.]+s")
 
 
 class Count:
