@@ -70,7 +70,7 @@ async fn parallel_callers_get_exactly_the_limit_through() {
         match answer {
             Ok(quota) => assert_eq!((quota.limit, quota.reset_seconds), (20, 60)),
             Err(Error::RateLimited { quota, .. }) => {
-                assert_eq!((quota.remaining, quota.reset_seconds), (0, 60))
+                assert_eq!((quota.remaining, quota.reset_seconds), (0, 60));
             }
             Err(other) => panic!("{other:?}"),
         }
