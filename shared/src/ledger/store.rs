@@ -54,7 +54,7 @@ pub struct Window {
 impl Window {
     /// A window; without `to` it ends with today.
     pub fn new(from: NaiveDate, to: Option<NaiveDate>, today: NaiveDate) -> Result<Self, Error> {
-        let to = to.unwrap_or(today + Days::new(1));
+        let to = to.unwrap_or_else(|| today + Days::new(1));
         if to <= from {
             return Err(Error::invalid("to", "must be after `from`"));
         }

@@ -1,0 +1,23 @@
+//! The stores against an embedded DynamoDB, where conditions and transactions really run.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod keys;
+mod users;
+
+use chrono::{DateTime, Utc};
+use shared::identity::{Person, Role};
+
+/// An admin of a workspace.
+fn admin(workspace: &str) -> Person {
+    Person {
+        workspace: workspace.parse().unwrap(),
+        subject: "user_1".to_owned(),
+        role: Role::Admin,
+        expires_at: DateTime::<Utc>::MAX_UTC,
+    }
+}
+
+fn at(time: &str) -> DateTime<Utc> {
+    time.parse().unwrap()
+}
