@@ -32,6 +32,9 @@ END_TO_END = ["cargo", "test", "-p", "tests", "--test", "e2e", "--"]
 # More threads than processors: the tests mostly wait.
 THREADS = ["--test-threads", "8"]
 
+#: Parameters of the template that both engines get.
+PARAMETERS = {"CorsOrigins": "https://dashboard.example,https://staging.example"}
+
 #: How cargo's and pytest's summaries count.
 PASSED = re.compile(r"(\d+) passed")
 FAILED = re.compile(r"(\d+) (?:failed|errors?|ignored|skipped|xfailed|deselected)\b")
@@ -92,6 +95,8 @@ class Runner:
     def __enter__(self) -> Runner:
         with self.log.open("w") as log:
             command = [BINARIES / "tidegate", "serve", "--state", self.state, "--port", str(self.port)]
+            for assignment in PARAMETERS.items():
+                command += ["--parameter", "=".join(assignment)]
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 30
         while True:
@@ -164,7 +169,7 @@ def on_emulator(count: Count, runner: Runner, directory: Path) -> None:
     begin = time.monotonic()
     with Emulator(log) as emulator:
         jwks = f"{runner.url}/_dev/jwks.json"
-        url = deploy(emulator.endpoint, BINARIES, {"OidcJwksUrl": jwks})
+        url = deploy(emulator.endpoint, BINARIES, PARAMETERS | {"OidcJwksUrl": jwks})
         count.add("deployment by CloudFormation", 1, 0, time.monotonic() - begin)
         environment = runner.environment(url) | {"TIDEGATE_EMULATOR": emulator.endpoint}
         print("Not run here, as the emulator has no such limit: runner_only")

@@ -38,3 +38,30 @@ async fn what_is_not_a_route_is_not_found() {
         answer.gateway(404);
     }
 }
+
+#[tokio::test]
+async fn pages_of_an_allowed_origin_may_call_and_others_may_not() {
+    // `tests/run.py` deploys both engines with this origin among the parameters.
+    const ALLOWED: &str = "https://dashboard.example";
+    let server = Server::named();
+    let preflight = |origin: &str| {
+        let call = server.request("OPTIONS", "/api/ingest/users").header("origin", origin);
+        call.header("access-control-request-method", "PUT")
+            .header("access-control-request-headers", "x-api-key")
+            .send()
+    };
+    let allowed = preflight(ALLOWED).await;
+    assert!((200..300).contains(&allowed.status), "{allowed:?}");
+    assert_eq!(allowed.header("access-control-allow-origin"), ALLOWED);
+    assert!(allowed.header("access-control-allow-methods").contains("PUT"), "{allowed:?}");
+    assert!(allowed.header("access-control-allow-headers").contains("x-api-key"), "{allowed:?}");
+    let health = server.get("/api/health").header("origin", ALLOWED).send().await.expect(200);
+    assert_eq!(health.header("access-control-allow-origin"), ALLOWED);
+    assert!(health.header("access-control-expose-headers").contains("ratelimit-remaining"));
+
+    for origin in ["https://evil.example", "https://dashboard.example.evil.example", "null"] {
+        assert_eq!(preflight(origin).await.header("access-control-allow-origin"), "", "{origin}");
+        let health = server.get("/api/health").header("origin", origin).send().await.expect(200);
+        assert_eq!(health.header("access-control-allow-origin"), "", "{origin}");
+    }
+}

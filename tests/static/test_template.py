@@ -216,14 +216,16 @@ def test_errors_and_throttles_of_every_function_and_table_are_noticed() -> None:
         assert properties["TreatMissingData"] == "notBreaching"
         assert properties["AlarmActions"]
         metrics = [one["MetricStat"]["Metric"] for one in properties.get("Metrics", []) if "MetricStat" in one]
+        assert len(metrics) <= 10, "CloudWatch takes no more"
         for metric in metrics or [properties]:
-            for dimension in metric["Dimensions"]:
-                watched.add((metric["MetricName"], dimension["Name"], dimension["Value"]["Ref"]))
-    wanted = {(metric, "FunctionName", name) for name in FUNCTIONS for metric in ("Errors", "Throttles")}
-    wanted |= {
-        (metric, "TableName", name)
-        for name in TABLES
-        for metric in ("ReadThrottleEvents", "WriteThrottleEvents")
-    }
-    wanted.add(("5xx", "ApiId", "Api"))
+            dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+            [resource] = [value["Ref"] for value in dimensions.values() if isinstance(value, dict)]
+            index = dimensions.get("GlobalSecondaryIndexName")
+            watched.add((metric["MetricName"], resource, index))
+    wanted = {(metric, name, None) for name in FUNCTIONS for metric in ("Errors", "Throttles")}
+    for name, table in TABLES.items():
+        indexes = [index["IndexName"] for index in table["Properties"].get("GlobalSecondaryIndexes", [])]
+        for index in [None, *indexes]:
+            wanted |= {("ReadThrottleEvents", name, index), ("WriteThrottleEvents", name, index)}
+    wanted.add(("5xx", "Api", None))
     assert watched == wanted
