@@ -81,7 +81,8 @@ def _expand_api(name: str, api: dict[str, Any]) -> dict[str, Any]:
     api["ProtocolType"] = "HTTP"
     api["Tags"] = {tag["name"]: tag["x-amazon-apigateway-tag-value"] for tag in body.get("tags", [])}
     if "x-amazon-apigateway-cors" in body:
-        api["CorsConfiguration"] = _capitalised(body["x-amazon-apigateway-cors"])
+        # CloudFormation would spell `AllowOrigins`; the emulator reads `allowOrigins` here too.
+        api["CorsConfiguration"] = body["x-amazon-apigateway-cors"]
 
     added: dict[str, Any] = {}
     authorizers = body.get("components", {}).get("securitySchemes", {})
@@ -163,16 +164,3 @@ def unknown(document: dict[str, Any], known: set[str]) -> None:
     """Fails on a key that nobody looked at."""
     if extra := set(document) - known:
         raise NotExpanded(f"not expanded: {', '.join(sorted(extra))}")
-
-
-def _capitalised(cors: Any) -> Any:
-    """OpenAPI spells `allowOrigins` what CloudFormation spells `AllowOrigins`."""
-    if isinstance(cors, list):
-        return [_capitalised(item) for item in cors]
-    if not isinstance(cors, dict):
-        return cors
-    if set(cors) == {"Fn::If"}:
-        return {"Fn::If": [cors["Fn::If"][0], *map(_capitalised, cors["Fn::If"][1:])]}
-    if set(cors) <= {"Ref"}:
-        return cors
-    return {key[0].upper() + key[1:]: value for key, value in cors.items()}
