@@ -292,6 +292,12 @@ impl Key {
         Self { server: server.clone(), id: text("id"), text: text("api_key") }
     }
 
+    /// Where it is good.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// Reads users; `query` begins with `?` or is empty.
     pub async fn sync(&self, query: &str) -> Answer {
         self.server.get(&format!("/api/devops/sync/users{query}")).key(&self.text).send().await
