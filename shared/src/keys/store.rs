@@ -21,6 +21,7 @@ use crate::{
     Error,
     activity::Activity,
     error::Quota,
+    fields::is_id,
     identity::{Person, Workspace, unexpired},
     lambda::{Env, EnvError},
     store::{self, Table, Transacted, cursor, key::Key, n, s, unavailable},
@@ -374,6 +375,10 @@ impl KeyAdmin {
     }
 
     async fn get(&self, workspace: &Workspace, id: &str) -> Result<ApiKey, Error> {
+        // What cannot be an id names no key; DynamoDB would fail on one that is too long.
+        if !is_id(id) {
+            return Err(Error::NotFound("API key"));
+        }
         let request = self.table.client.get_item().table_name(&self.table.name).consistent_read(true);
         let found =
             request.set_key(Some(Key::api_key(workspace, id).item())).send().await.map_err(unavailable)?;
