@@ -244,13 +244,14 @@ fn function(functions: &functions::Functions, name: &str) -> Result<String, Star
 }
 
 fn endpoints(options: &StateDirectory) -> Result<(), StartError> {
-    let state = State::open(&options.state)?;
-    let running = state.running()?.ok_or_else(|| {
-        format!(
-            "no server uses the state directory {}; start one with `tidegate serve`",
-            options.state.display()
-        )
-    })?;
+    let state = State::existing(&options.state);
+    let running = state.as_ref().map(State::running).transpose()?.flatten();
+    let (Some(state), Some(running)) = (state, running) else {
+        let directory = options.state.display();
+        let reason =
+            format!("no server uses the state directory {directory}; start one with `tidegate serve`");
+        return Err(reason.into());
+    };
     let mut out = io::stdout().lock();
     for (name, value) in runner::endpoints_of(&state, &running)? {
         writeln!(out, "{name}={value}")?;

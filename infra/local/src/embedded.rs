@@ -34,7 +34,7 @@ impl Embedded {
         let parameters: BTreeMap<_, _> =
             parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let template = Template::read(template::SYSTEM, &parameters, &url)?;
-        let services = Services::open(None, &template)?;
+        let services = Services::open(None, &template, &url)?;
         let key = AccessKey::random();
         let sdk = aws::sdk_config(&url, &key);
         let router = aws::router(services, key);

@@ -50,6 +50,12 @@ impl State {
         Ok(Self(path.to_owned()))
     }
 
+    /// The directory, if it is there.
+    #[must_use]
+    pub fn existing(path: &Path) -> Option<Self> {
+        path.is_dir().then(|| Self(path.to_owned()))
+    }
+
     /// A file in the directory.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
