@@ -68,11 +68,14 @@ pub async fn work(sqs: Sqs, functions: Arc<Functions>, source: QueueSource, mut 
 /// Waits for a message, and then for more until the batch is full or the window is over.
 async fn batch(sqs: &Sqs, source: &QueueSource) -> Vec<Message> {
     let mut batch: Vec<Message> = Vec::new();
-    let mut wait = POLL;
+    // The visibility timeout is for working a message off, not for waiting in a batch.
+    let visible_after = sqs.visibility_timeout(&source.queue);
+    let mut left = source.window;
     let mut end = None;
     while batch.len() < source.batch_size {
         let size = (source.batch_size - batch.len()).min(RECEIVE);
-        match sqs.receive(&source.queue, size, wait, None).await {
+        let wait = if batch.is_empty() { POLL } else { left };
+        match sqs.receive(&source.queue, size, wait, Some(visible_after + left)).await {
             Ok(messages) => batch.extend(messages),
             Err(error) => {
                 tracing::error!(queue = source.queue, "cannot be read: {}", error.message);
@@ -84,8 +87,8 @@ async fn batch(sqs: &Sqs, source: &QueueSource) -> Vec<Message> {
             return batch;
         }
         let end = *end.get_or_insert_with(|| Instant::now() + source.window);
-        wait = end.saturating_duration_since(Instant::now());
-        if wait.is_zero() {
+        left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             break;
         }
     }

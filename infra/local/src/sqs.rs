@@ -214,6 +214,11 @@ impl Sqs {
         })
     }
 
+    /// How long the queue hides a message that was received; no time for a queue it lacks.
+    pub fn visibility_timeout(&self, queue: &str) -> Duration {
+        self.queues.get(queue).map(|queue| queue.visibility_timeout).unwrap_or_default()
+    }
+
     /// Stores messages; they are there when this returns.
     async fn send(
         &self,
