@@ -31,7 +31,7 @@ use crate::{
     template::Template,
 };
 
-/// `DynamoDB` takes up to 16 MB.
+/// DynamoDB takes up to 16 MB.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// Everything behind the endpoint.

@@ -162,8 +162,12 @@ async fn serve(options: Serve) -> Result<(), StartError> {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
     }
-    tracing::info!("stopping");
-    runner.stop().await;
+    tracing::info!("finishing what runs; once more ends at once");
+    tokio::select! {
+        () = runner.stop() => {}
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
     Ok(())
 }
 

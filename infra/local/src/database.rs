@@ -1,6 +1,6 @@
 //! The runner's own rows: queues, secrets, and what the scheduler remembers.
 //!
-//! One `SQLite` file that syncs at each commit. It is apart from the tables' file, whose schema
+//! One SQLite file that syncs at each commit. It is apart from the tables' file, whose schema
 //! belongs to `dynoxide`, and whose writers would otherwise wait for these.
 
 use std::{

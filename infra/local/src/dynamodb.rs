@@ -1,6 +1,6 @@
 //! DynamoDB on a file: `dynoxide` in this process, with the template's tables.
 //!
-//! Durable: `SQLite` writes ahead and syncs at each commit (`journal_mode=WAL`, and
+//! Durable: SQLite writes ahead and syncs at each commit (`journal_mode=WAL`, and
 //! `synchronous=FULL`, its default, which `dynoxide` leaves alone), so a write that was answered
 //! outlives the process and the machine's power.
 
@@ -38,7 +38,7 @@ impl DynamoDb {
     pub fn open(path: Option<&Path>) -> Result<Self, String> {
         let database = match path {
             Some(path) => {
-                // `SQLite` gives its other files the mode of this one.
+                // SQLite gives its other files the mode of this one.
                 state::create_private(path, b"").map_err(|error| format!("{}: {error}", path.display()))?;
                 Database::new(&path.to_string_lossy())
             }

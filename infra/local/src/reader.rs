@@ -35,8 +35,14 @@ const AWS_ONLY: [&str; 12] = [
 ];
 
 impl Template {
-    /// Reads and evaluates a template.
-    pub fn read(text: &str, parameters: &BTreeMap<String, String>, aws_url: &str) -> Result<Self, String> {
+    /// Reads and evaluates a template. Its parameters are those `given`, or else the runner's
+    /// `own`, of which it need not have all, or else its defaults.
+    pub fn read(
+        text: &str,
+        given: &BTreeMap<String, String>,
+        own: &BTreeMap<String, String>,
+        aws_url: &str,
+    ) -> Result<Self, String> {
         let Value::Object(document) = yaml::parse(text)? else {
             return Err("the template is not a mapping".into());
         };
@@ -56,7 +62,7 @@ impl Template {
                 return Err(format!("section {section} is not known to the embedded runner"));
             }
         }
-        let scope = Scope::new(&document, parameters, aws_url)?;
+        let scope = Scope::new(&document, given, own, aws_url)?;
         let mut reader = Reader::new(&scope, document.get("Globals"))?;
         let nothing = Map::new();
         let resources = document.get("Resources").and_then(Value::as_object).unwrap_or(&nothing);

@@ -17,7 +17,7 @@ use crate::{
     aws::{self, Services},
     dev_issuer::{self, DevIssuer},
     functions::{Functions, Registry},
-    http::{self, Gateway},
+    http::Gateway,
     intrinsics::REGION,
     queues, schedules,
     state::{Lock, Running, State},
@@ -90,7 +90,7 @@ impl Runner {
         let state = State::open(&config.state).map_err(|error| {
             StartError(format!("cannot use the state directory {}: {error}", config.state.display()))
         })?;
-        let Some(lock) = state.lock()? else {
+        let Some(lock) = state.lock_soon().await? else {
             return Err(StartError(format!(
                 "another server uses the state directory {}; stop it, or give this one its own with --state DIR",
                 config.state.display()
@@ -183,21 +183,8 @@ impl Part {
 
 /// The template as this server runs it.
 fn read_template(text: &str, running: &Running) -> Result<Template, StartError> {
-    let mut parameters = running.parameters.clone();
-    if running.development {
-        let jwks = format!("{}{}", running.url, http::JWKS_PATH);
-        for (name, value) in [
-            ("OidcIssuer", dev_issuer::ISSUER),
-            ("OidcJwksUrl", &jwks),
-            ("OidcAudiences", dev_issuer::AUDIENCE),
-        ] {
-            // A template without people has no such parameters.
-            if text.contains(&format!("  {name}:\n")) {
-                parameters.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-            }
-        }
-    }
-    Template::read(text, &parameters, &running.aws_url)
+    let own = if running.development { dev_issuer::parameters(&running.url) } else { BTreeMap::new() };
+    Template::read(text, &running.parameters, &own, &running.aws_url)
         .map_err(|reason| StartError(format!("template.yaml: {reason}")))
 }
 

@@ -1,4 +1,4 @@
-//! Runs functions by the clock: `rate()`, `cron()` and `at()` as `EventBridge` reads them.
+//! Runs functions by the clock: `rate()`, `cron()` and `at()` as EventBridge reads them.
 //!
 //! A firing is written down before its function runs and crossed out after, so it survives the
 //! process: a machine that was off makes up for the last time it missed. As on AWS, where these
@@ -72,11 +72,13 @@ impl Expression {
                     return Err(unreadable());
                 }
                 let cron = CronParser::builder()
-                    .seconds(Seconds::Disallowed)
+                    .seconds(Seconds::Required)
                     .year(Year::Required)
                     .alternative_weekdays(true)
+                    // `0/10` for `0-59/10`.
+                    .sloppy_ranges(true)
                     .build()
-                    .parse(&argument.replace('?', "*"))
+                    .parse(&format!("0 {argument}"))
                     .map_err(|_| unreadable())?;
                 Ok(Self::Cron(Box::new(cron), zone))
             }

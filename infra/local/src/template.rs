@@ -187,9 +187,9 @@ pub struct QueueSource {
 /// The two services that run functions by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// `EventBridge` Scheduler: `ScheduleV2` events and `AWS::Scheduler::Schedule`.
+    /// EventBridge Scheduler: `ScheduleV2` events and `AWS::Scheduler::Schedule`.
     Scheduler,
-    /// A rule of `EventBridge`: `Schedule` events.
+    /// A rule of EventBridge: `Schedule` events.
     Rule,
 }
 

@@ -1,4 +1,5 @@
 //! The program itself: what it prints, refuses and survives.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
 mod common;
 

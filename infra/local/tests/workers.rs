@@ -1,4 +1,5 @@
 //! Queues and schedules run their functions, again and again where that is due.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
 mod common;
 

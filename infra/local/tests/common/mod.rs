@@ -178,11 +178,9 @@ pub async fn raw(url: &str, request: &[u8]) -> Answer {
 /// A request with a body and extra header lines.
 pub async fn send(url: &str, line: &str, headers: &[&str], body: &[u8]) -> Answer {
     let mut request = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
-    for header in headers {
+    let length = format!("Content-Length: {}", body.len());
+    for header in headers.iter().copied().chain((!body.is_empty()).then_some(length.as_str())) {
         request.extend([header, "\r\n"]);
-    }
-    if !body.is_empty() {
-        request += &format!("Content-Length: {}\r\n", body.len());
     }
     let mut request = request.into_bytes();
     request.extend(b"\r\n");
