@@ -112,6 +112,13 @@ impl Scope {
                 }
                 _ => Err(format!("Fn::Join cannot read {argument}")),
             },
+            ("Fn::Split", Value::Array(parts)) => match parts.as_slice() {
+                [Value::String(separator), joined] => {
+                    let joined = self.text(joined)?;
+                    Ok(Some(joined.split(separator.as_str()).collect()))
+                }
+                _ => Err(format!("Fn::Split cannot read {argument}")),
+            },
             ("Fn::If", Value::Array(parts)) => match parts.as_slice() {
                 [Value::String(condition), then, otherwise] => {
                     self.resolve(if self.holds(condition)? { then } else { otherwise })
@@ -347,6 +354,7 @@ mod tests {
             ),
             (json!({"Fn::Sub": ["${A}${Zone}", {"A": {"Ref": "Stage"}}]}), json!("bUTC")),
             (json!({"Fn::Join": ["|", {"Ref": "Origins"}]}), json!("https://a.example|https://b.example")),
+            (json!({"Fn::Split": [",", "x,y"]}), json!(["x", "y"])),
             (json!({"Fn::If": ["Both", 1, 2]}), json!(1)),
             (json!([1, {"Ref": "AWS::NoValue"}]), json!([1])),
             (json!({"a": {"Ref": "AWS::NoValue"}, "b": {"Ref": "Stage"}}), json!({"b": "b"})),

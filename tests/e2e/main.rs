@@ -1,0 +1,13 @@
+//! The whole over HTTP, one file a resource. Runs against either engine: see the crate's
+//! documentation for how it learns where the server is.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod authorizers;
+mod ingest;
+mod keys;
+mod limits;
+mod operations;
+mod runner_only;
+mod story;
+mod sync_users;

@@ -1,0 +1,290 @@
+"""Every grant of every function is needed.
+
+The end-to-end suite shows that the policies suffice: it passes with IAM enforced. Here each
+grant, that is one action on one resource of one statement, is taken away on its own, and what
+the function does with it must fail; then it is given back, and must work again.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import boto3
+import pytest
+import template
+from ministack import client
+
+ENDPOINT = os.environ["TIDEGATE_EMULATOR"]
+URL = os.environ["TIDEGATE_URL"]
+IAM = client(ENDPOINT, "iam")
+TRANSFORMED = template.transform({})
+SAM = template.load()
+
+
+# What a function does, in a workspace that is new each time. A probe fails by `Failed`.
+
+
+class Failed(Exception):
+    """The function did not do its part."""
+
+
+class Workspace:
+    """A workspace with an admin."""
+
+    def __init__(self) -> None:
+        tidegate = Path(os.environ["TIDEGATE_BINARIES"]) / "tidegate"
+        command = [tidegate, "token", "--role", "admin", "--workspace", f"probe-{uuid.uuid4().hex}"]
+        token = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        self._token = token
+
+    def admin(self, method: str, path: str, body: Any = None, expect: int = 200) -> Any:
+        """Calls as the admin."""
+        return call(method, path, {"authorization": f"Bearer {self._token}"}, body, expect)
+
+    def key(self) -> dict[str, Any]:
+        """Issues a key that may do everything."""
+        order = {"name": "probe", "permissions": ["read_metrics", "write_metrics"]}
+        return self.admin("POST", "/api/devops/generate-key", order, expect=201)
+
+
+def call(method: str, path: str, headers: dict[str, str], body: Any, expect: int) -> Any:
+    """Calls the API and insists on a status."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(URL + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            status, text = response.status, response.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    if status != expect:
+        raise Failed(f"{method} {path}: {status} {text!r}")
+    return json.loads(text)
+
+
+def user(number: int, role: str, minute: int) -> dict[str, str]:
+    """A user as of a minute."""
+    return {
+        "id": f"user-{number}",
+        "username": "Someone",
+        "role": role,
+        "status": "active",
+        "signed_up_at": "2026-01-01T00:00:00Z",
+        "updated_at": f"2026-01-02T00:{minute:02}:00Z",
+    }
+
+
+def with_key(key: dict[str, Any], method: str, path: str, body: Any = None, expect: int = 200) -> Any:
+    """Calls as the tool of a key."""
+    return call(method, path, {"x-api-key": key["api_key"]}, body, expect)
+
+
+def authorize_key() -> None:
+    """Lets a known key through, and counts one that was revoked."""
+    workspace = Workspace()
+    with_key(workspace.key(), "GET", "/api/devops/sync/users")
+    revoked = workspace.key()
+    workspace.admin("DELETE", f"/api/devops/keys/{revoked['id']}", {"reason": "probe"})
+    with_key(revoked, "GET", "/api/devops/sync/users", expect=403)
+    usage = workspace.admin("GET", f"/api/devops/keys/{revoked['id']}/usage")
+    if [day["denials"] for day in usage["days"]] != [{"revoked": 1}]:
+        raise Failed(f"not counted: {usage}")
+
+
+def authorize_user() -> None:
+    """Needs no grant."""
+
+
+def key_generate() -> None:
+    """Issues a key."""
+    Workspace().key()
+
+
+def keys() -> None:
+    """Lists, rotates twice and revokes a key, and tells its usage."""
+    workspace = Workspace()
+    key = workspace.key()
+    path = f"/api/devops/keys/{key['id']}"
+    workspace.admin("POST", f"{path}/rotate", {"grace_hours": 1}, expect=201)
+    workspace.admin("POST", f"{path}/rotate", {"grace_hours": 0}, expect=201)
+    workspace.admin("GET", "/api/devops/keys")
+    workspace.admin("GET", f"{path}/usage")
+    workspace.admin("DELETE", path, {"reason": "probe"})
+
+
+def ingest() -> None:
+    """Stores a new user, changes it, and tells that nothing changed."""
+    key = Workspace().key()
+    for role, minute, outcome in [("a", 1, "created"), ("b", 2, "updated"), ("b", 2, "unchanged")]:
+        items = {"items": [user(1, role, minute)]}
+        results = with_key(key, "PUT", "/api/ingest/users", items)["results"]
+        if [result["outcome"] for result in results] != [outcome]:
+            raise Failed(f"{outcome}: {results}")
+
+
+def sync_users() -> None:
+    """Reads users and totals, of all and of a window."""
+    key = Workspace().key()
+    with_key(key, "PUT", "/api/ingest/users", {"items": [user(1, "a", 1), user(2, "b", 1)]})
+    for query in ["", "?from=2026-01-01&to=2026-02-01", "?limit=1"]:
+        answer = with_key(key, "GET", f"/api/devops/sync/users{query}")
+        if answer["total_users"] != 2 or not answer["users"]:
+            raise Failed(f"{query}: {answer}")
+
+
+def health() -> None:
+    """Tells of each table."""
+    call("GET", "/api/health", {}, None, 200)
+
+
+def docs() -> None:
+    """Needs no grant."""
+
+
+PROBES: dict[str, Callable[[], None]] = {
+    "authorize-key": authorize_key,
+    "authorize-user": authorize_user,
+    "docs": docs,
+    "health": health,
+    "ingest": ingest,
+    "key-generate": key_generate,
+    "keys": keys,
+    "sync-users": sync_users,
+}
+
+
+# The grants
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One action on one resource of one statement of a function's policy."""
+
+    function: str
+    policy: int
+    statement: int
+    action: str
+    resource: int
+
+    def name(self, policy: dict[str, Any]) -> str:
+        """How the test is called."""
+        statement = policy["Statement"][self.statement]
+        resources = as_list(statement["Resource"])
+        which = f"-{self.resource}" if len(resources) > 1 else ""
+        return f"{self.function}-{statement['Sid']}-{self.action.removeprefix('dynamodb:')}{which}"
+
+
+def as_list(value: Any) -> list[Any]:
+    """IAM writes a list of one without brackets."""
+    return value if isinstance(value, list) else [value]
+
+
+def functions() -> dict[str, str]:
+    """Logical ids of the functions, by the name of their binary."""
+    return {
+        template.function_binary(resource): logical
+        for logical, resource in SAM["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+
+
+def policies(function: str) -> list[dict[str, Any]]:
+    """The inline policies of a function's role, as the template writes them."""
+    role = TRANSFORMED["Resources"][f"{functions()[function]}Role"]["Properties"]
+    return [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+
+
+def grants() -> list[Any]:
+    """Every grant of the template."""
+    found = []
+    for function in functions():
+        for number, policy in enumerate(policies(function)):
+            for at, statement in enumerate(policy["Statement"]):
+                resources = range(len(as_list(statement["Resource"])))
+                for action, resource in itertools.product(as_list(statement["Action"]), resources):
+                    grant = Grant(function, number, at, action, resource)
+                    found.append(pytest.param(grant, id=grant.name(policy)))
+    return found
+
+
+def without(policy: dict[str, Any], grant: Grant) -> dict[str, Any]:
+    """The policy without one grant: its statement is split so that all else stays."""
+    policy = copy.deepcopy(policy)
+    statement = policy["Statement"].pop(grant.statement)
+    actions, resources = as_list(statement["Action"]), as_list(statement["Resource"])
+    others = [action for action in actions if action != grant.action]
+    elsewhere = [one for number, one in enumerate(resources) if number != grant.resource]
+    if others:
+        policy["Statement"].append({**statement, "Sid": "Others", "Action": others})
+    if elsewhere:
+        policy["Statement"].append(
+            {**statement, "Sid": "Elsewhere", "Action": [grant.action], "Resource": elsewhere}
+        )
+    return policy
+
+
+def role_of(function: str) -> str:
+    """The deployed role of a function."""
+    stack = client(ENDPOINT, "cloudformation")
+    logical = f"{functions()[function]}Role"
+    found = stack.describe_stack_resource(StackName="tidegate", LogicalResourceId=logical)
+    return found["StackResourceDetail"]["PhysicalResourceId"]
+
+
+def test_each_function_has_a_probe() -> None:
+    assert set(PROBES) == set(functions())
+
+
+@pytest.mark.parametrize("function", PROBES)
+def test_with_its_policy_it_works(function: str) -> None:
+    PROBES[function]()
+
+
+@pytest.mark.parametrize("grant", grants())
+def test_without_this_grant_it_fails(grant: Grant) -> None:
+    role = role_of(grant.function)
+    name = IAM.list_role_policies(RoleName=role)["PolicyNames"][grant.policy]
+    whole = IAM.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    if not (mutated := without(whole, grant))["Statement"]:
+        mutated["Statement"].append({"Effect": "Deny", "Action": grant.action, "Resource": "*"})
+    try:
+        put(role, name, mutated)
+        with pytest.raises(Failed):
+            PROBES[grant.function]()
+    finally:
+        put(role, name, whole)
+    PROBES[grant.function]()
+
+
+def test_a_call_that_was_not_granted_is_denied() -> None:
+    """Otherwise the tests above would show nothing."""
+    role = role_of("docs")
+    assert IAM.list_role_policies(RoleName=role)["PolicyNames"] == []
+    credentials = client(ENDPOINT, "sts").assume_role(
+        RoleArn=IAM.get_role(RoleName=role)["Role"]["Arn"], RoleSessionName="probe"
+    )["Credentials"]
+    stranger = boto3.client(
+        "dynamodb",
+        endpoint_url=ENDPOINT,
+        region_name=template.REGION,
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+    )
+    table = client(ENDPOINT, "dynamodb").list_tables()["TableNames"][0]
+    with pytest.raises(stranger.exceptions.ClientError, match="AccessDenied"):
+        stranger.get_item(TableName=table, Key={"pk": {"S": "x"}, "sk": {"S": "x"}})
+
+
+def put(role: str, name: str, policy: dict[str, Any]) -> None:
+    """Replaces an inline policy."""
+    IAM.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
