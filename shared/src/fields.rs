@@ -112,11 +112,11 @@ pub fn word(value: &Value) -> Result<String, String> {
         .ok_or_else(|| "must be 1 to 32 of the characters a-z, 0-9, _ and -".to_owned())
 }
 
-/// A whole number from `min` to `max`.
+/// A whole number from `min` to `max`. JSON has one kind of number: `24.0` is as whole as `24`.
 pub fn integer(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, String> {
+    let whole = |value: &Value| value.as_number()?.to_string().trim_end_matches(".0").parse().ok();
     move |value| {
-        value
-            .as_u64()
+        whole(value)
             .filter(|number| (min..=max).contains(number))
             .ok_or_else(|| format!("must be a whole number from {min} to {max}"))
     }
@@ -181,6 +181,25 @@ mod tests {
         let errors = fields.finish().unwrap_err();
         let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(named, ["items[2].name", "items[2].days", "items[2].role", "items[2].extra"]);
+    }
+
+    #[test]
+    fn whole_numbers_are_told_by_value_and_not_by_spelling() {
+        for (text, number) in [
+            ("24", Some(24)),
+            ("24.0", Some(24)),
+            ("2.4e1", Some(24)),
+            ("24.5", None),
+            ("-24", None),
+            ("-24.0", None),
+            ("101", None),
+            ("1e300", None),
+            ("\"24\"", None),
+            ("true", None),
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(integer(1, 100)(&value).ok(), number, "{text}");
+        }
     }
 
     #[test]

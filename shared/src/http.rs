@@ -31,16 +31,18 @@ pub fn body(request: &Request) -> Result<Fields, Error> {
     Fields::of("", value).map_err(Error::Invalid)
 }
 
-/// Reads the query string; values are text.
+/// Reads the query string; values are text. A repeated parameter has no one value: it becomes a
+/// list, which every rule refuses.
 #[must_use]
 pub fn query(request: &Request) -> Fields {
     let parameters = request.query_string_parameters();
-    Fields::from(
-        parameters
-            .iter()
-            .map(|(name, value)| (name.to_owned(), Value::from(value)))
-            .collect::<serde_json::Map<_, _>>(),
-    )
+    let mut fields = serde_json::Map::new();
+    for (name, value) in parameters.iter() {
+        let repeated = fields.contains_key(name);
+        let value = if repeated { Value::Array(Vec::new()) } else { Value::from(value) };
+        fields.insert(name.to_owned(), value);
+    }
+    Fields::from(fields)
 }
 
 /// The route that the gateway matched, as the template spells it: `GET /api/devops/keys/{id}`.
@@ -128,6 +130,8 @@ pub fn has(request: &Request, tag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[derive(Serialize)]
@@ -138,6 +142,18 @@ mod tests {
     #[derive(Serialize)]
     struct Total {
         total: u64,
+    }
+
+    #[test]
+    fn a_repeated_parameter_is_refused_and_not_chosen_from() {
+        for (case, sent, accepted) in [("once", vec!["1"], true), ("twice", vec!["1", "1"], false)] {
+            let sent = sent.into_iter().map(str::to_owned).collect::<Vec<_>>();
+            let parameters = HashMap::from([("limit".to_owned(), sent)]);
+            let request = Request::default().with_query_string_parameters(parameters);
+            let mut query = query(&request);
+            let limit = query.optional("limit", crate::fields::digits(crate::fields::integer(1, 100)));
+            assert_eq!((limit.is_some(), query.finish().is_ok()), (accepted, accepted), "{case}");
+        }
     }
 
     #[test]

@@ -9,19 +9,19 @@ use aws_config::SdkConfig;
 use aws_lambda_events::apigw::ApiGatewayV2CustomAuthorizerV2Request;
 use shared::{
     identity::Decision,
-    keys::{Keys, Secret},
+    keys::{Authenticator, Secret},
     lambda::{self, Env, EnvError, Function},
     time,
 };
 
 /// What this function may touch; its policy in `template.yaml` grants no more.
 pub struct Deps {
-    keys: Keys,
+    authenticator: Authenticator,
 }
 
 impl Deps {
     fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
-        Ok(Self { keys: Keys::load(env, sdk)? })
+        Ok(Self { authenticator: Authenticator::load(env, sdk)? })
     }
 }
 
@@ -37,6 +37,6 @@ async fn handle(
 ) -> Result<Decision, lambda::Error> {
     let header = event.headers.get("x-api-key").and_then(|value| value.to_str().ok());
     let Some(secret) = header.and_then(Secret::parse) else { return Ok(Decision::deny()) };
-    let caller = deps.keys.establish(&secret, time::now()).await?;
+    let caller = deps.authenticator.establish(&secret, time::now()).await?;
     Ok(caller.map_or_else(Decision::deny, |caller| caller.allow()))
 }

@@ -100,7 +100,7 @@ fn every_operation_is_complete() {
 
         let answers = operation["responses"].as_object().unwrap();
         assert!(answers.keys().any(|status| status.starts_with('2')), "{route}: no success");
-        let mut expected = vec!["429", "500", "503"];
+        let mut expected = vec!["429", "431", "500", "503"];
         if operation["security"] != json!([]) {
             expected.extend(["401", "403"]);
         }

@@ -10,7 +10,7 @@ use shared::{
     Error, FieldError,
     fields::{self, Fields},
     http::{self, Answer},
-    keys::{Call, KeyCaller, Keys},
+    keys::{Admission, Call, KeyCaller},
     lambda::{Env, EnvError, Function},
     ledger::{Ledger, Outcome, users::User},
     time,
@@ -21,13 +21,13 @@ const ITEMS_MAX: usize = 100;
 
 /// What this function may touch; its policy in `template.yaml` grants no more.
 pub struct Deps {
-    keys: Keys,
+    admission: Admission,
     ledger: Ledger,
 }
 
 impl Deps {
     fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
-        Ok(Self { keys: Keys::load(env, sdk)?, ledger: Ledger::load(env, sdk)? })
+        Ok(Self { admission: Admission::load(env, sdk)?, ledger: Ledger::load(env, sdk)? })
     }
 }
 
@@ -61,7 +61,7 @@ struct Output {
 async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
     let now = time::now();
     let caller = KeyCaller::of(&request)?;
-    let quota = deps.keys.admit(&caller, Call::IngestUsers, now).await?;
+    let quota = deps.admission.admit(&caller, Call::IngestUsers, now).await?;
     let items = items(http::body(&request)?)?;
     let ids: Vec<_> = items.iter().map(readable_id).collect();
     let parsed: Vec<_> = items

@@ -10,7 +10,7 @@ use shared::{
     Error,
     fields::{Fields, date, digits, integer, text},
     http::{self, Answer},
-    keys::{Call, KeyCaller, Keys},
+    keys::{Admission, Call, KeyCaller},
     lambda::{Env, EnvError, Function},
     ledger::{Ledger, Window},
     time,
@@ -18,13 +18,13 @@ use shared::{
 
 /// What this function may touch; its policy in `template.yaml` grants no more.
 pub struct Deps {
-    keys: Keys,
+    admission: Admission,
     ledger: Ledger,
 }
 
 impl Deps {
     fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
-        Ok(Self { keys: Keys::load(env, sdk)?, ledger: Ledger::load(env, sdk)? })
+        Ok(Self { admission: Admission::load(env, sdk)?, ledger: Ledger::load(env, sdk)? })
     }
 }
 
@@ -49,7 +49,7 @@ struct Input {
 async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
     let now = time::now();
     let caller = KeyCaller::of(&request)?;
-    let quota = deps.keys.admit(&caller, Call::SyncUsers, now).await?;
+    let quota = deps.admission.admit(&caller, Call::SyncUsers, now).await?;
     let Input { limit, cursor, window } = parse(http::query(&request), deps.ledger.today(now))?;
     let (workspace, cursor) = (&caller.workspace, cursor.as_deref());
     let page = match window {

@@ -4,7 +4,7 @@
 //! state, so requests must name the access key of this state directory, which is random, and
 //! must not come from a web page.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -13,20 +13,25 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{self, DefaultBodyLimit},
-    http::{HeaderMap, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
     routing::post,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
+    database::Rows,
     dynamodb::DynamoDb,
     intrinsics::REGION,
+    kms::Kms,
+    random,
     runner::StartError,
+    secrets::Secrets,
+    sqs::Sqs,
     state::{AccessKey, State},
     template::Template,
 };
 
-/// `DynamoDB` takes up to 16 MB.
+/// DynamoDB takes up to 16 MB.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// Everything behind the endpoint.
@@ -34,14 +39,80 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 pub struct Services {
     /// Tables.
     pub dynamodb: DynamoDb,
+    /// Queues.
+    pub sqs: Sqs,
+    /// What the scheduler remembers.
+    pub rows: Rows,
+    kms: Arc<Kms>,
+    secrets: Secrets,
 }
 
 impl Services {
     /// Opens the state directory, or memory without one, and makes what the template describes.
-    pub fn open(state: Option<&State>, template: &Template) -> Result<Self, StartError> {
+    pub fn open(state: Option<&State>, template: &Template, url: &str) -> Result<Self, StartError> {
         let dynamodb = DynamoDb::open(state.map(|state| state.file("dynamodb.db")).as_deref())?;
         dynamodb.create(&template.tables)?;
-        Ok(Self { dynamodb })
+        let rows = Rows::open(state.map(|state| state.file("services.db")).as_deref())?;
+        let master = state.map_or_else(|| Ok(random::bytes()), State::master_key)?;
+        let kms = Arc::new(Kms::new(master, template));
+        let secrets = Secrets::new(rows.clone(), Arc::clone(&kms));
+        secrets.create(&template.secrets)?;
+        let sqs = Sqs::new(rows.clone(), &template.queues, url);
+        Ok(Self { dynamodb, sqs, rows, kms, secrets })
+    }
+}
+
+/// A refusal or failure of one of the services, as its protocol names it.
+#[derive(Debug)]
+pub struct ServiceError {
+    /// HTTP's.
+    pub status: u16,
+    /// The exception's name.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+    /// The exception's name in the older protocol of SQS, which clients still look at.
+    query: Option<&'static str>,
+    namespace: &'static str,
+}
+
+impl ServiceError {
+    /// The request was wrong.
+    pub fn new(code: &'static str, message: &str) -> Self {
+        Self { status: 400, code, message: message.to_owned(), query: None, namespace: "" }
+    }
+
+    /// A request to SQS was wrong.
+    pub fn sqs(code: &'static str, message: &str) -> Self {
+        Self { query: Some(code), namespace: "com.amazonaws.sqs#", ..Self::new(code, message) }
+    }
+
+    /// With another name in the older protocol.
+    pub fn query(self, code: &'static str) -> Self {
+        Self { query: Some(code), ..self }
+    }
+
+    /// The request cannot be read.
+    pub fn malformed(error: impl Display) -> Self {
+        Self::new("SerializationException", &error.to_string())
+    }
+
+    /// No function makes this call, or the runner would answer it.
+    pub fn unknown(service: &str, operation: &str) -> Self {
+        let message = format!("{operation} of {service} is not known to the embedded runner");
+        Self::new("UnknownOperationException", &message)
+    }
+
+    /// Our own fault.
+    pub fn internal() -> Self {
+        Self { status: 500, ..Self::new("InternalFailure", "the request failed") }
+    }
+}
+
+impl From<rusqlite::Error> for ServiceError {
+    fn from(error: rusqlite::Error) -> Self {
+        tracing::error!("queues and secrets: {error}");
+        Self::internal()
     }
 }
 
@@ -79,35 +150,40 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    if !admits(&endpoint.key, &headers) {
-        let error = json!({
-            "__type": "UnrecognizedClientException",
-            "message": "The access key is not the one of this state directory; see `tidegate endpoints`",
-        });
-        return respond("application/x-amz-json-1.0", 403, error.to_string());
-    }
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let (service, operation) = target.split_once('.').unwrap_or_default();
-    let Ok(text) = std::str::from_utf8(&body) else {
-        let error = json!({"__type": "SerializationException", "message": "the body is not UTF-8"});
-        return respond("application/x-amz-json-1.0", 400, error.to_string());
+    if !admits(&endpoint.key, &headers) {
+        let message = "the access key is not the one of this state directory; see `tidegate endpoints`";
+        let error = ServiceError::new("UnrecognizedClientException", message);
+        return answer(service, Err(ServiceError { status: 403, ..error }));
+    }
+    if service == "DynamoDB_20120810" {
+        let (dynamodb, operation) = (endpoint.services.dynamodb.clone(), operation.to_owned());
+        // The database waits for the disk.
+        let run = tokio::task::spawn_blocking(move || match std::str::from_utf8(&body) {
+            Ok(body) => Ok(dynamodb.answer(&operation, body)),
+            Err(error) => Err(ServiceError::malformed(error)),
+        });
+        return match run.await {
+            Ok(Ok((status, body))) => respond(service, status, body),
+            Ok(Err(error)) => answer(service, Err(error)),
+            Err(_) => answer(service, Err(ServiceError::internal())),
+        };
+    }
+    let done = match serde_json::from_slice(&body) {
+        Err(error) => Err(ServiceError::malformed(error)),
+        Ok(request) => endpoint.services.answer(service, operation, request).await,
     };
-    let text = text.to_owned();
-    let operation = operation.to_owned();
-    match service {
-        "DynamoDB_20120810" => {
-            let dynamodb = endpoint.services.dynamodb.clone();
-            // The database waits for the disk.
-            let answer = tokio::task::spawn_blocking(move || dynamodb.answer(&operation, &text)).await;
-            let (status, body) = answer.unwrap_or_else(|_| {
-                (500, json!({"__type": "InternalServerError", "message": "the request failed"}).to_string())
-            });
-            respond("application/x-amz-json-1.0", status, body)
-        }
-        _ => {
-            let message = format!("{target} is not known to the embedded runner");
-            let error = json!({"__type": "UnknownOperationException", "message": message});
-            respond("application/x-amz-json-1.0", 400, error.to_string())
+    answer(service, done)
+}
+
+impl Services {
+    async fn answer(&self, service: &str, operation: &str, request: Value) -> Result<Value, ServiceError> {
+        match service {
+            "TrentService" => self.kms.answer(operation, request),
+            "AmazonSQS" => self.sqs.answer(operation, request).await,
+            "secretsmanager" => self.secrets.answer(operation.to_owned(), request).await,
+            _ => Err(ServiceError::unknown(if service.is_empty() { "nothing" } else { service }, operation)),
         }
     }
 }
@@ -121,10 +197,33 @@ fn admits(key: &AccessKey, headers: &HeaderMap) -> bool {
     credential == Some(&key.id) && !headers.contains_key(header::ORIGIN)
 }
 
-fn respond(content_type: &'static str, status: u16, body: String) -> Response<Body> {
+fn answer(service: &str, done: Result<Value, ServiceError>) -> Response<Body> {
+    let error = match done {
+        Ok(value) => return respond(service, 200, value.to_string()),
+        Err(error) => error,
+    };
+    let body = json!({"__type": format!("{}{}", error.namespace, error.code), "message": error.message});
+    let mut response = respond(service, error.status, body.to_string());
+    if let Some(query) = error.query {
+        let fault = if error.status < 500 { "Sender" } else { "Receiver" };
+        if let Ok(value) = HeaderValue::from_str(&format!("{query};{fault}")) {
+            response.headers_mut().insert("x-amzn-query-error", value);
+        }
+    }
+    response
+}
+
+fn respond(service: &str, status: u16, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let content_type = header::HeaderValue::from_static(content_type);
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    let content_type = match service {
+        "TrentService" | "secretsmanager" => "application/x-amz-json-1.1",
+        _ => "application/x-amz-json-1.0",
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Ok(id) = HeaderValue::from_str(&random::uuid()) {
+        headers.insert("x-amzn-requestid", id);
+    }
     response
 }

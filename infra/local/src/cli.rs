@@ -162,8 +162,12 @@ async fn serve(options: Serve) -> Result<(), StartError> {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
     }
-    tracing::info!("stopping");
-    runner.stop().await;
+    tracing::info!("finishing what runs; once more ends at once");
+    tokio::select! {
+        () = runner.stop() => {}
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
     Ok(())
 }
 
@@ -244,13 +248,14 @@ fn function(functions: &functions::Functions, name: &str) -> Result<String, Star
 }
 
 fn endpoints(options: &StateDirectory) -> Result<(), StartError> {
-    let state = State::open(&options.state)?;
-    let running = state.running()?.ok_or_else(|| {
-        format!(
-            "no server uses the state directory {}; start one with `tidegate serve`",
-            options.state.display()
-        )
-    })?;
+    let state = State::existing(&options.state);
+    let running = state.as_ref().map(State::running).transpose()?.flatten();
+    let (Some(state), Some(running)) = (state, running) else {
+        let directory = options.state.display();
+        let reason =
+            format!("no server uses the state directory {directory}; start one with `tidegate serve`");
+        return Err(reason.into());
+    };
     let mut out = io::stdout().lock();
     for (name, value) in runner::endpoints_of(&state, &running)? {
         writeln!(out, "{name}={value}")?;

@@ -4,6 +4,7 @@
 //! publishes its keys and trusts its tokens.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -18,12 +19,20 @@ use aws_lc_rs::{
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use serde_json::{Value, json};
 
-use crate::state;
+use crate::{http, state};
 
 /// The `iss` of development tokens.
 pub const ISSUER: &str = "https://issuer.tidegate.localhost";
 /// The `aud` of development tokens.
 pub const AUDIENCE: &str = "tidegate-local";
+
+/// The template's parameters for people that this issuer vouches for, where `url` serves its keys.
+pub(crate) fn parameters(url: &str) -> BTreeMap<String, String> {
+    let jwks = format!("{url}{}", http::JWKS_PATH);
+    [("OidcIssuer", ISSUER), ("OidcJwksUrl", &jwks), ("OidcAudiences", AUDIENCE)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
 
 /// Signs development tokens and publishes the key to check them with.
 pub struct DevIssuer {

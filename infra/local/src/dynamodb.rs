@@ -1,6 +1,6 @@
 //! DynamoDB on a file: `dynoxide` in this process, with the template's tables.
 //!
-//! Durable: `SQLite` writes ahead and syncs at each commit (`journal_mode=WAL`, and
+//! Durable: SQLite writes ahead and syncs at each commit (`journal_mode=WAL`, and
 //! `synchronous=FULL`, its default, which `dynoxide` leaves alone), so a write that was answered
 //! outlives the process and the machine's power.
 
@@ -10,7 +10,7 @@ use dynoxide::{Database, DynoxideError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::template::Table;
+use crate::{state, template::Table};
 
 /// The tables.
 #[derive(Clone)]
@@ -37,7 +37,11 @@ impl DynamoDb {
     /// Opens the file, or memory without one.
     pub fn open(path: Option<&Path>) -> Result<Self, String> {
         let database = match path {
-            Some(path) => Database::new(&path.to_string_lossy()),
+            Some(path) => {
+                // SQLite gives its other files the mode of this one.
+                state::create_private(path, b"").map_err(|error| format!("{}: {error}", path.display()))?;
+                Database::new(&path.to_string_lossy())
+            }
             None => Database::memory(),
         };
         database.map(Self).map_err(|error| format!("the tables cannot be opened: {error}"))

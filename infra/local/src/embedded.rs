@@ -22,19 +22,13 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts with empty storage in memory.
+    /// Starts with empty storage in memory. Nobody serves the development issuer's keys.
     pub async fn memory() -> Result<Self, StartError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let parameters = [
-            ("OidcIssuer", dev_issuer::ISSUER),
-            ("OidcJwksUrl", "http://127.0.0.1:1/_dev/jwks.json"),
-            ("OidcAudiences", dev_issuer::AUDIENCE),
-        ];
-        let parameters: BTreeMap<_, _> =
-            parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let template = Template::read(template::SYSTEM, &parameters, &url)?;
-        let services = Services::open(None, &template)?;
+        let template =
+            Template::read(template::SYSTEM, &BTreeMap::new(), &dev_issuer::parameters(&url), &url)?;
+        let services = Services::open(None, &template, &url)?;
         let key = AccessKey::random();
         let sdk = aws::sdk_config(&url, &key);
         let router = aws::router(services, key);

@@ -3,7 +3,7 @@
 //! size → CORS → route → authorizer → function → answer, each with the gateway's own limits and
 //! its own short error bodies.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,6 +14,8 @@ use axum::{
     },
 };
 use serde_json::{Value, json, value::to_raw_value};
+
+use tokio::time::timeout;
 
 use crate::{
     authorize::{self, Cache, Refusal},
@@ -27,6 +29,8 @@ use crate::{
 const MAX_BODY: usize = 10 * 1024 * 1024;
 /// Request line and headers together.
 const MAX_HEAD: usize = 10_240;
+/// How long a client may take to send its body.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where the development issuer publishes its keys.
 pub const JWKS_PATH: &str = "/_dev/jwks.json";
 
@@ -71,9 +75,10 @@ impl Gateway {
         let request = event::Request::new(&parts, client.ip());
         let mut response = match self.routes.find(parts.method.as_str(), &request.path) {
             None => message(StatusCode::NOT_FOUND, "Not Found"),
-            Some(route) => match axum::body::to_bytes(body, MAX_BODY).await {
-                Err(_) => message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
-                Ok(body) => self.run(&request, &route, &body).await,
+            Some(route) => match timeout(SEND_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
+                Err(_) => message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+                Ok(Err(_)) => message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+                Ok(Ok(body)) => self.run(&request, &route, &body).await,
             },
         };
         if let Ok(id) = HeaderValue::from_str(&request.id) {

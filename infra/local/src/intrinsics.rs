@@ -20,11 +20,12 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// `given` replaces defaults of the template's parameters; a name the template does not have
-    /// is an error. `aws_url` is where the AWS endpoint listens, as queues are named by URL.
+    /// `given` and then `own` replace defaults of the template's parameters; a given name that
+    /// the template does not have is an error. `aws_url` is where the AWS endpoint listens, as queues are named by URL.
     pub fn new(
         template: &Map<String, Value>,
         given: &BTreeMap<String, String>,
+        own: &BTreeMap<String, String>,
         aws_url: &str,
     ) -> Result<Self, String> {
         let section = |name: &str| -> Map<String, Value> {
@@ -36,7 +37,7 @@ impl Scope {
         }
         let mut parameters = BTreeMap::new();
         for (name, declaration) in &declared {
-            let value = parameter(declaration, given.get(name))
+            let value = parameter(declaration, given.get(name).or_else(|| own.get(name)))
                 .map_err(|reason| format!("parameter {name} {reason}"))?;
             parameters.insert(name.clone(), value);
         }
@@ -242,7 +243,7 @@ fn intrinsic(map: &Map<String, Value>) -> Option<(&str, &Value)> {
     (name == "Ref" || name == "Condition" || name.starts_with("Fn::")).then_some((name.as_str(), argument))
 }
 
-/// Scalars as `CloudFormation` writes them into text.
+/// Scalars as CloudFormation writes them into text.
 fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
@@ -253,7 +254,7 @@ fn text(value: &Value) -> Result<String, String> {
     }
 }
 
-/// The value of a parameter, checked as `CloudFormation` checks it.
+/// The value of a parameter, checked as CloudFormation checks it.
 fn parameter(declaration: &Value, given: Option<&String>) -> Result<Value, String> {
     let of = |name: &str| declaration.get(name);
     let value = match (given, of("Default")) {
@@ -327,7 +328,7 @@ mod tests {
             },
         });
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Scope::new(template.as_object().unwrap(), &given, "http://127.0.0.1:1")
+        Scope::new(template.as_object().unwrap(), &given, &BTreeMap::new(), "http://127.0.0.1:1")
     }
 
     #[test]

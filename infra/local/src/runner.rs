@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use aws_config::SdkConfig;
 use axum::Router;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -16,8 +17,9 @@ use crate::{
     aws::{self, Services},
     dev_issuer::{self, DevIssuer},
     functions::{Functions, Registry},
-    http::{self, Gateway},
+    http::Gateway,
     intrinsics::REGION,
+    queues, schedules,
     state::{Lock, Running, State},
     template::{self, Template},
 };
@@ -68,7 +70,10 @@ pub struct Runner {
     pub running: Running,
     /// Its functions.
     pub functions: Arc<Functions>,
+    /// For clients of its AWS endpoint.
+    pub sdk: SdkConfig,
     front: Part,
+    workers: Part,
     endpoint: Part,
     _lock: Lock,
 }
@@ -85,7 +90,7 @@ impl Runner {
         let state = State::open(&config.state).map_err(|error| {
             StartError(format!("cannot use the state directory {}: {error}", config.state.display()))
         })?;
-        let Some(lock) = state.lock()? else {
+        let Some(lock) = state.lock_soon().await? else {
             return Err(StartError(format!(
                 "another server uses the state directory {}; stop it, or give this one its own with --state DIR",
                 config.state.display()
@@ -103,7 +108,7 @@ impl Runner {
         };
         let development = running.development;
         let template = read_template(&config.template, &running)?;
-        let services = Services::open(Some(&state), &template)?;
+        let services = Services::open(Some(&state), &template, &running.aws_url)?;
         let key = state.access_key()?;
         let sdk = aws::sdk_config(&running.aws_url, &key);
         let functions = Arc::new(Functions::load(&config.functions, &template.functions, &sdk)?);
@@ -112,17 +117,38 @@ impl Runner {
 
         let mut endpoint = Part::new();
         endpoint.tasks.spawn(services.dynamodb.clone().sweep(endpoint.stop.subscribe()));
+        let mut workers = Part::new();
+        if config.workers {
+            for source in &template.queue_sources {
+                let worker = queues::work(
+                    services.sqs.clone(),
+                    Arc::clone(&functions),
+                    source.clone(),
+                    workers.stop.subscribe(),
+                );
+                workers.tasks.spawn(worker);
+            }
+            for schedule in &template.schedules {
+                let scheduler = schedules::run(
+                    services.rows.clone(),
+                    Arc::clone(&functions),
+                    schedule.clone(),
+                    workers.stop.subscribe(),
+                );
+                workers.tasks.spawn(scheduler);
+            }
+        }
         endpoint.serve(aws_listener, aws::router(services, key));
         let mut front = Part::new();
         front.serve(listener, Gateway::new(Arc::clone(&template), Arc::clone(&functions), jwks).router());
         state.announce(&running)?;
-        Ok(Self { running, functions, front, endpoint, _lock: lock })
+        Ok(Self { running, functions, sdk, front, workers, endpoint, _lock: lock })
     }
 
     /// Takes no more requests, lets the running ones finish for a while, and ends.
     pub async fn stop(self) {
         // The functions need the endpoint until they are done.
-        self.front.stop().await;
+        tokio::join!(self.front.stop(), self.workers.stop());
         self.endpoint.stop().await;
     }
 }
@@ -157,21 +183,8 @@ impl Part {
 
 /// The template as this server runs it.
 fn read_template(text: &str, running: &Running) -> Result<Template, StartError> {
-    let mut parameters = running.parameters.clone();
-    if running.development {
-        let jwks = format!("{}{}", running.url, http::JWKS_PATH);
-        for (name, value) in [
-            ("OidcIssuer", dev_issuer::ISSUER),
-            ("OidcJwksUrl", &jwks),
-            ("OidcAudiences", dev_issuer::AUDIENCE),
-        ] {
-            // A template without people has no such parameters.
-            if text.contains(&format!("  {name}:\n")) {
-                parameters.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-            }
-        }
-    }
-    Template::read(text, &parameters, &running.aws_url)
+    let own = if running.development { dev_issuer::parameters(&running.url) } else { BTreeMap::new() };
+    Template::read(text, &running.parameters, &own, &running.aws_url)
         .map_err(|reason| StartError(format!("template.yaml: {reason}")))
 }
 

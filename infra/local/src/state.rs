@@ -16,6 +16,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,12 @@ impl State {
         Ok(Self(path.to_owned()))
     }
 
+    /// The directory, if it is there.
+    #[must_use]
+    pub fn existing(path: &Path) -> Option<Self> {
+        path.is_dir().then(|| Self(path.to_owned()))
+    }
+
     /// A file in the directory.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
@@ -64,6 +71,17 @@ impl State {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// As [`Self::lock`], but waits for a command that only looks whether a server is there.
+    pub async fn lock_soon(&self) -> io::Result<Option<Lock>> {
+        for _ in 0..5 {
+            if let Some(lock) = self.lock()? {
+                return Ok(Some(lock));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.lock()
     }
 
     /// Tells other commands how to reach this server.

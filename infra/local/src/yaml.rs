@@ -1,4 +1,4 @@
-//! The template's text as plain JSON: `CloudFormation`'s short tags (`!Ref`, `!Sub`, …) become
+//! The template's text as plain JSON: CloudFormation's short tags (`!Ref`, `!Sub`, …) become
 //! their long forms (`{"Ref": …}`, `{"Fn::Sub": …}`), so that everything after knows only one.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{
 use serde_json::{Map, Value, json};
 use serde_saphyr::Tagged;
 
-/// Reads YAML with `CloudFormation`'s tags.
+/// Reads YAML with CloudFormation's tags.
 pub fn parse(text: &str) -> Result<Value, String> {
     serde_saphyr::from_str::<Node>(text).map(|node| node.0).map_err(|error| error.to_string())
 }

@@ -60,7 +60,7 @@ pub struct KeyCaller {
 
 impl KeyCaller {
     /// The tool behind a request that `authorize-key` let through. It is not admitted yet: see
-    /// [`super::Keys::admit`].
+    /// [`super::Admission::admit`].
     pub fn of(request: &Request) -> Result<Self, Error> {
         let claims = Claims::of(request);
         let permissions: String = claims.get("permissions")?;

@@ -15,15 +15,24 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, NaiveDate, Timelike, Utc};
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Timelike, Utc};
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::{Call, KeyCaller};
 use crate::{
     Error,
     error::Quota,
-    store::{Item, number},
+    store::{self, Item, Table, key::Key, n, number, unavailable},
 };
+
+/// Rows outlive a year's comparison.
+const METER_DAYS: u64 = 400;
 
 /// Why a known key was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,5 +142,106 @@ impl Hour {
             format!("the key's limit of {} calls an hour is reached", call.name())
         };
         (Cause::RateLimited, Error::RateLimited { message, quota: self.quota(caller, row) })
+    }
+}
+
+/// When a day's row is forgotten, in seconds since 1970.
+pub(super) fn end_of(day: NaiveDate) -> i64 {
+    let end = day.checked_add_days(Days::new(METER_DAYS)).unwrap_or(day);
+    end.and_time(NaiveTime::MIN).and_utc().timestamp()
+}
+
+/// The meters' rows.
+pub(super) struct Meter {
+    table: Table,
+}
+
+impl Meter {
+    /// For [`Meter::count`] the table's client must not retry; see [`super::Admission::load`].
+    pub(super) fn new(table: Table) -> Self {
+        Self { table }
+    }
+
+    /// Counts a call on condition that its secret lives and the limits hold; else says which
+    /// does not.
+    pub(super) async fn count(
+        &self,
+        caller: &KeyCaller,
+        call: Call,
+        now: DateTime<Utc>,
+    ) -> Result<Result<Quota, (Cause, Error)>, Error> {
+        let hour = Hour::of(call, now);
+        let mut counted =
+            "SET last_used = :now, #ttl = :ttl ADD calls :one, #route :one, #hour :one".to_owned();
+        let mut condition = "(attribute_not_exists(living) OR living <= :generation) \
+                             AND (attribute_not_exists(#hour) OR #hour < :limit)"
+            .to_owned();
+        let day = now.date_naive();
+        let mut request = self
+            .table
+            .client
+            .update_item()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::meter(&caller.workspace, &caller.key_id, day).item()))
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_names("#route", format!("r:{}", call.name()))
+            .expression_attribute_names("#hour", &hour.all)
+            .expression_attribute_values(":now", n(now.timestamp()))
+            .expression_attribute_values(":ttl", n(end_of(day)))
+            .expression_attribute_values(":one", n(1))
+            .expression_attribute_values(":generation", n(caller.generation))
+            .expression_attribute_values(":limit", n(caller.rate_limit));
+        if let Some(route) = &hour.route {
+            counted += ", #hour_route :one";
+            condition += " AND (attribute_not_exists(#hour_route) OR #hour_route < :route_limit)";
+            request = request
+                .expression_attribute_names("#hour_route", route)
+                .expression_attribute_values(":route_limit", n(caller.sync_rate_limit));
+        }
+        let request = request
+            .update_expression(counted)
+            .condition_expression(condition)
+            .return_values(ReturnValue::UpdatedNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut pauses = store::backoff();
+        loop {
+            match request.clone().send().await.map_err(SdkError::into_service_error) {
+                Ok(updated) => return Ok(Ok(hour.quota(caller, &updated.attributes.unwrap_or_default()))),
+                Err(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let row = failed.item().cloned().unwrap_or_default();
+                    return Ok(Err(hour.refusal(caller, call, &row)));
+                }
+                // These say that nothing was written, so another try counts nothing twice.
+                Err(
+                    error @ (UpdateItemError::TransactionConflictException(_)
+                    | UpdateItemError::ProvisionedThroughputExceededException(_)
+                    | UpdateItemError::RequestLimitExceeded(_)
+                    | UpdateItemError::ThrottlingException(_)),
+                ) => match pauses.next() {
+                    Some(pause) => sleep(pause).await,
+                    None => return Err(unavailable(error)),
+                },
+                Err(error) => return Err(unavailable(error)),
+            }
+        }
+    }
+
+    /// Counts a refusal. That the count fails must not change the refusal.
+    pub(super) async fn count_denial(&self, caller: &KeyCaller, cause: Cause, now: DateTime<Utc>) {
+        let day = now.date_naive();
+        let request = self
+            .table
+            .client
+            .update_item()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::meter(&caller.workspace, &caller.key_id, day).item()))
+            .update_expression("SET #ttl = :ttl ADD #cause :one")
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_names("#cause", cause.attribute())
+            .expression_attribute_values(":ttl", n(end_of(day)))
+            .expression_attribute_values(":one", n(1));
+        if let Err(error) = request.send().await.map_err(SdkError::into_service_error) {
+            tracing::warn!(cause = %error, "a denial was not counted");
+        }
     }
 }

@@ -1,23 +1,27 @@
 //! API keys of partner tools: their text, their life, who they let in and what is counted.
 //!
 //! A key has one current secret and, for a grace period after a rotation, the previous one.
-//! `authorize-key` establishes a [`KeyCaller`] by one read ([`Keys::establish`]); the function
-//! behind it admits the call by one conditional write ([`Keys::admit`]), which is at once the
+//! `authorize-key` establishes a [`KeyCaller`] by one read ([`Authenticator`]); the function
+//! behind it admits the call by one conditional write ([`Admission`]), which is at once the
 //! check for revocation, the rate limit and the usage count. So a gateway may reuse the
 //! authorizer's answer, and still nothing revoked passes.
 
+mod admin;
+mod admission;
+mod authenticator;
 mod caller;
 mod meter;
 mod secret;
-mod store;
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use admin::{KeyAdmin, Page, Summary};
+pub use admission::Admission;
+pub use authenticator::Authenticator;
 pub use caller::{Call, KeyCaller};
 pub use meter::UsageOfDay;
 pub use secret::{Secret, SecretHash};
-pub use store::{KeyAdmin, Keys, Page, Summary};
 
 use crate::{Error, id, identity::Person};
 

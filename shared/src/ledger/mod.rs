@@ -8,9 +8,12 @@
 pub mod users;
 
 mod counter;
+mod read;
 mod store;
+mod write;
 
-pub use store::{Ledger, UserPage, UserTotals, Window};
+pub use read::{UserPage, UserTotals, Window};
+pub use store::Ledger;
 
 use serde::Serialize;
 

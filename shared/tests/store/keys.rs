@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use shared::{
     Error,
     identity::Person,
-    keys::{ApiKey, Call, Environment, KeyAdmin, KeyCaller, Keys, Order, Permission, Secret},
+    keys::{
+        Admission, ApiKey, Authenticator, Call, Environment, KeyAdmin, KeyCaller, Order, Permission, Secret,
+    },
 };
 use tidegate::embedded::Embedded;
 
@@ -14,7 +16,8 @@ use crate::{admin, at};
 
 struct World {
     _embedded: Embedded,
-    keys: Keys,
+    admission: Admission,
+    authenticator: Authenticator,
     admin: KeyAdmin,
     person: Person,
 }
@@ -24,7 +27,8 @@ impl World {
         let embedded = Embedded::memory().await.unwrap();
         let env = embedded.env("keys");
         Self {
-            keys: Keys::load(&env, &embedded.sdk()).unwrap(),
+            admission: Admission::load(&env, &embedded.sdk()).unwrap(),
+            authenticator: Authenticator::load(&env, &embedded.sdk()).unwrap(),
             admin: KeyAdmin::load(&env, &embedded.sdk()).unwrap(),
             person: admin("acme"),
             _embedded: embedded,
@@ -48,7 +52,7 @@ impl World {
     }
 
     async fn caller(&self, secret: &Secret, now: DateTime<Utc>) -> KeyCaller {
-        self.keys.establish(secret, now).await.unwrap().expect("the key lives")
+        self.authenticator.establish(secret, now).await.unwrap().expect("the key lives")
     }
 
     /// The day's usage as the API shows it.
@@ -63,7 +67,7 @@ async fn parallel_callers_get_exactly_the_limit_through() {
     let (world, now) = (World::new().await, at("2026-05-01T10:59:00Z"));
     let (key, secret) = world.generate(now, |order| order.rate_limit = 20).await;
     let caller = world.caller(&secret, now).await;
-    let calls = (0..50).map(|_| world.keys.admit(&caller, Call::IngestUsers, now));
+    let calls = (0..50).map(|_| world.admission.admit(&caller, Call::IngestUsers, now));
     let answers = join_all(calls).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 20);
     for answer in answers {
@@ -79,7 +83,7 @@ async fn parallel_callers_get_exactly_the_limit_through() {
     assert_eq!((&usage["calls"], &usage["denials"]), (&json!(20), &json!({"rate_limited": 30})));
 
     let next_hour = now + Duration::minutes(1);
-    assert_eq!(world.keys.admit(&caller, Call::IngestUsers, next_hour).await.unwrap().remaining, 19);
+    assert_eq!(world.admission.admit(&caller, Call::IngestUsers, next_hour).await.unwrap().remaining, 19);
 }
 
 #[tokio::test]
@@ -88,12 +92,12 @@ async fn a_sync_endpoint_has_a_limit_of_its_own() {
     let (_, secret) = world.generate(now, |order| order.sync_rate_limit = 2).await;
     let caller = world.caller(&secret, now).await;
     for remaining in [1, 0] {
-        assert_eq!(world.keys.admit(&caller, Call::SyncUsers, now).await.unwrap().remaining, remaining);
+        assert_eq!(world.admission.admit(&caller, Call::SyncUsers, now).await.unwrap().remaining, remaining);
     }
-    let refused = world.keys.admit(&caller, Call::SyncUsers, now).await;
+    let refused = world.admission.admit(&caller, Call::SyncUsers, now).await;
     assert!(matches!(refused, Err(Error::RateLimited { quota, .. }) if quota.limit == 2), "{refused:?}");
     // Two of the thousand went to the sync endpoint; the refused call took none.
-    assert_eq!(world.keys.admit(&caller, Call::IngestUsers, now).await.unwrap().remaining, 997);
+    assert_eq!(world.admission.admit(&caller, Call::IngestUsers, now).await.unwrap().remaining, 997);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,16 +106,16 @@ async fn revocation_holds_from_the_very_next_call() {
     let (key, secret) = world.generate(now, |_| ()).await;
     // As a gateway remembers it.
     let caller = world.caller(&secret, now).await;
-    let busy = join_all((0..40).map(|_| world.keys.admit(&caller, Call::IngestUsers, now)));
+    let busy = join_all((0..40).map(|_| world.admission.admit(&caller, Call::IngestUsers, now)));
     let (busy, revoked) = tokio::join!(busy, world.admin.revoke(&world.person, &key.id, "leaked", now));
     revoked.unwrap();
     let overtaken = busy.iter().filter(|answer| answer.is_err()).count();
     for (case, later, before) in
         [("at once", now, overtaken), ("after midnight", now + Duration::minutes(5), 0)]
     {
-        let refused = world.keys.admit(&caller, Call::IngestUsers, later).await;
+        let refused = world.admission.admit(&caller, Call::IngestUsers, later).await;
         assert!(matches!(refused, Err(Error::Unauthenticated(_))), "{case}: {refused:?}");
-        assert!(world.keys.establish(&secret, later).await.unwrap().is_none(), "{case}");
+        assert!(world.authenticator.establish(&secret, later).await.unwrap().is_none(), "{case}");
         // Both refusals are counted, the gateway's and the function's.
         assert_eq!(world.usage(&key, later).await["denials"], json!({"revoked": before + 2}), "{case}");
     }
@@ -136,15 +140,15 @@ async fn an_old_secret_lives_through_its_grace_and_no_longer() {
     let within = now + Duration::minutes(119);
     for (case, secret) in [("old", &old), ("new", &new)] {
         let caller = world.caller(secret, within).await;
-        assert!(world.keys.admit(&caller, Call::IngestUsers, within).await.is_ok(), "{case}");
+        assert!(world.admission.admit(&caller, Call::IngestUsers, within).await.is_ok(), "{case}");
     }
     let remembered = world.caller(&old, within).await;
     let after = now + Duration::hours(2);
-    assert!(world.keys.establish(&old, after).await.unwrap().is_none());
-    let refused = world.keys.admit(&remembered, Call::IngestUsers, after).await;
+    assert!(world.authenticator.establish(&old, after).await.unwrap().is_none());
+    let refused = world.admission.admit(&remembered, Call::IngestUsers, after).await;
     assert!(matches!(refused, Err(Error::Unauthenticated(_))), "{refused:?}");
     assert_eq!(world.usage(&key, after).await["denials"], json!({"expired": 2}));
-    assert!(world.keys.admit(&world.caller(&new, after).await, Call::IngestUsers, after).await.is_ok());
+    assert!(world.admission.admit(&world.caller(&new, after).await, Call::IngestUsers, after).await.is_ok());
 }
 
 #[tokio::test]
@@ -153,10 +157,10 @@ async fn without_grace_an_old_secret_ends_at_once_whatever_a_gateway_remembers()
     let (key, old) = world.generate(now, |_| ()).await;
     let remembered = world.caller(&old, now).await;
     let (_, new) = world.admin.rotate(&world.person, &key.id, Duration::zero(), now).await.unwrap();
-    let refused = world.keys.admit(&remembered, Call::IngestUsers, now).await;
+    let refused = world.admission.admit(&remembered, Call::IngestUsers, now).await;
     assert!(matches!(refused, Err(Error::Unauthenticated(_))), "{refused:?}");
-    assert!(world.keys.establish(&old, now).await.unwrap().is_none());
-    assert!(world.keys.admit(&world.caller(&new, now).await, Call::IngestUsers, now).await.is_ok());
+    assert!(world.authenticator.establish(&old, now).await.unwrap().is_none());
+    assert!(world.admission.admit(&world.caller(&new, now).await, Call::IngestUsers, now).await.is_ok());
 }
 
 #[tokio::test]
@@ -167,11 +171,11 @@ async fn rotating_again_ends_the_secret_before_the_last() {
     let grace = Duration::hours(24);
     let (_, second) = world.admin.rotate(&world.person, &key.id, grace, now).await.unwrap();
     let (_, third) = world.admin.rotate(&world.person, &key.id, grace, now).await.unwrap();
-    assert!(world.keys.admit(&remembered, Call::IngestUsers, now).await.is_err());
-    assert!(world.keys.establish(&first, now).await.unwrap().is_none());
+    assert!(world.admission.admit(&remembered, Call::IngestUsers, now).await.is_err());
+    assert!(world.authenticator.establish(&first, now).await.unwrap().is_none());
     for (case, secret) in [("second", &second), ("third", &third)] {
         let caller = world.caller(secret, now).await;
-        assert!(world.keys.admit(&caller, Call::IngestUsers, now).await.is_ok(), "{case}");
+        assert!(world.admission.admit(&caller, Call::IngestUsers, now).await.is_ok(), "{case}");
     }
 }
 
@@ -183,7 +187,7 @@ async fn two_admins_who_rotate_at_once_both_get_a_secret_that_works() {
     let (one, other) = tokio::join!(rotate(), rotate());
     for secret in [one.unwrap().1, other.unwrap().1] {
         let caller = world.caller(&secret, now).await;
-        assert!(world.keys.admit(&caller, Call::IngestUsers, now).await.is_ok());
+        assert!(world.admission.admit(&caller, Call::IngestUsers, now).await.is_ok());
     }
 }
 
@@ -192,7 +196,7 @@ async fn what_a_key_lacks_is_named_and_counted() {
     let (world, now) = (World::new().await, at("2026-05-01T10:00:00Z"));
     let (key, secret) = world.generate(now, |order| order.permissions = vec![Permission::ReadMetrics]).await;
     let caller = world.caller(&secret, now).await;
-    let refused = world.keys.admit(&caller, Call::IngestUsers, now).await;
+    let refused = world.admission.admit(&caller, Call::IngestUsers, now).await;
     assert!(matches!(&refused, Err(Error::Forbidden(why)) if why.contains("write_metrics")), "{refused:?}");
     let usage = world.usage(&key, now).await;
     assert_eq!((&usage["calls"], &usage["denials"]), (&json!(0), &json!({"permission": 1})));
@@ -204,9 +208,9 @@ async fn a_key_expires_even_while_a_gateway_remembers_it() {
     let (_, secret) = world.generate(now, |order| order.expires_in_days = 1).await;
     let remembered = world.caller(&secret, now).await;
     let end = now + Duration::days(1);
-    assert!(world.keys.admit(&remembered, Call::SyncUsers, end - Duration::seconds(1)).await.is_ok());
-    assert!(world.keys.admit(&remembered, Call::SyncUsers, end).await.is_err());
-    assert!(world.keys.establish(&secret, end).await.unwrap().is_none());
+    assert!(world.admission.admit(&remembered, Call::SyncUsers, end - Duration::seconds(1)).await.is_ok());
+    assert!(world.admission.admit(&remembered, Call::SyncUsers, end).await.is_err());
+    assert!(world.authenticator.establish(&secret, end).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -220,7 +224,7 @@ async fn another_workspace_can_do_nothing_with_a_key() {
     assert!(missing(world.admin.usage(&other.workspace, &key.id, 30, now).await.err()));
     let theirs = world.admin.list(&other.workspace, 100, None, now).await.unwrap();
     assert_eq!(serde_json::to_value(&theirs).unwrap(), json!({"keys": [], "next_cursor": null}));
-    assert!(world.keys.admit(&world.caller(&secret, now).await, Call::SyncUsers, now).await.is_ok());
+    assert!(world.admission.admit(&world.caller(&secret, now).await, Call::SyncUsers, now).await.is_ok());
 }
 
 #[tokio::test]
@@ -231,7 +235,7 @@ async fn a_list_shows_the_newest_first_with_what_each_was_used_for() {
         let (key, secret) = world.generate(now + Duration::minutes(minute), |_| ()).await;
         let caller = world.caller(&secret, now).await;
         for day in [0, 20, 40] {
-            world.keys.admit(&caller, Call::SyncUsers, now + Duration::days(day)).await.unwrap();
+            world.admission.admit(&caller, Call::SyncUsers, now + Duration::days(day)).await.unwrap();
         }
         ids.insert(0, key.id);
     }

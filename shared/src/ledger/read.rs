@@ -1,0 +1,249 @@
+//! Totals and pages of users.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use futures::future::try_join;
+use serde::Serialize;
+
+use super::{
+    Ledger,
+    counter::Row,
+    users::{ROLE, STATUS, TOTAL, User},
+};
+use crate::{
+    Error,
+    identity::Workspace,
+    store::{
+        self, Item, cursor,
+        key::{self, Key, SHARDS},
+        number, s, unavailable,
+    },
+    time,
+};
+
+/// Days that count as recent for sign-ups, today included.
+const RECENT_DAYS: u64 = 30;
+/// Days of a window at most: their counters then fit into one page of a query.
+const WINDOW_DAYS: u64 = 366;
+/// Sorts after every character that ids and our keys use.
+const AFTER: &str = "\u{7f}";
+/// Sorts before them; appended to an id it gives a text that sorts after it and before the next.
+const NEXT: char = ' ';
+
+/// Days from `from` up to and without `to`, in the workspace's time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    from: NaiveDate,
+    to: NaiveDate,
+}
+
+impl Window {
+    /// A window; without `to` it ends with today.
+    pub fn new(from: NaiveDate, to: Option<NaiveDate>, today: NaiveDate) -> Result<Self, Error> {
+        let to = to.unwrap_or_else(|| today + Days::new(1));
+        if to <= from {
+            return Err(Error::invalid("to", "must be after `from`"));
+        }
+        if from + Days::new(WINDOW_DAYS) < to {
+            return Err(Error::invalid("from", format!("must be at most {WINDOW_DAYS} days before `to`")));
+        }
+        Ok(Self { from, to })
+    }
+
+    fn contains(self, day: NaiveDate) -> bool {
+        self.from <= day && day < self.to
+    }
+
+    /// The last days, which count as recent.
+    fn recent(self) -> Self {
+        Self { from: self.from.max(self.to - Days::new(RECENT_DAYS)), to: self.to }
+    }
+}
+
+/// How many users there are, or joined within a window.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UserTotals {
+    /// All of them.
+    pub total_users: u64,
+    /// … by role. Words that nobody has any more are left away.
+    pub users_by_role: BTreeMap<String, u64>,
+    /// … by status.
+    pub users_by_status: BTreeMap<String, u64>,
+    /// Those who joined in the last 30 days (of the window).
+    pub recent_signups: u64,
+}
+
+/// Totals and a page of users.
+#[derive(Serialize)]
+pub struct UserPage {
+    /// Of all pages together.
+    #[serde(flatten)]
+    pub totals: UserTotals,
+    /// The page.
+    pub users: Vec<User>,
+    /// Continues the list.
+    pub next_cursor: Option<String>,
+}
+
+impl Ledger {
+    /// Totals and a page of users in the order of their ids. The first page is one query; later
+    /// ones are two at the same time.
+    pub async fn users(
+        &self,
+        workspace: &Workspace,
+        limit: u64,
+        cursor: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<UserPage, Error> {
+        const LIST: &str = "users";
+        let today = self.today(now);
+        let recent = Window { from: today - Days::new(RECENT_DAYS - 1), to: today + Days::new(1) };
+        let first_day = Key::users_of_day(workspace, recent.from, 0);
+        let all_users = Key::user(workspace, "");
+        let (counters, users, more) = match cursor {
+            None => {
+                // Today in one zone can be tomorrow in another, and sign-ups may lie a day ahead.
+                let counters = (RECENT_DAYS + 3) * u64::from(SHARDS);
+                let (rows, more) =
+                    self.range(&first_day, &(all_users.sk + AFTER), counters + limit + 1).await?;
+                let (users, counters): (Vec<_>, Vec<_>) =
+                    rows.into_iter().partition(|row| row.contains_key("id"));
+                (counters, users, more)
+            }
+            Some(cursor) => {
+                let after = cursor::decode(workspace, LIST, cursor)?;
+                let from = Key::user(workspace, &format!("{after}{NEXT}"));
+                let totals = Key::user_totals(workspace, 0);
+                let counters = u64::from(SHARDS) * (RECENT_DAYS + 4);
+                let (counters, users) = try_join(
+                    self.range(&first_day, &(totals.sk[..4].to_owned() + AFTER), counters),
+                    self.range(&from, &(all_users.sk + AFTER), limit + 1),
+                )
+                .await?;
+                (counters.0, users.0, users.1)
+            }
+        };
+        let totals = totals(&counters, |row| row == Row::Sum, recent);
+        page(totals, users, limit, more, |user| cursor::encode(workspace, LIST, &user.id))
+    }
+
+    /// Totals and a page of the users who joined in a window, newest first. Two queries at the
+    /// same time; the list is an index, which follows a write within moments.
+    pub async fn users_joined(
+        &self,
+        workspace: &Workspace,
+        window: Window,
+        limit: u64,
+        cursor: Option<&str>,
+    ) -> Result<UserPage, Error> {
+        const LIST: &str = "users joined";
+        let start = |day| key::sortable(time::start_of(self.zone, day));
+        let after = cursor.map(|cursor| cursor::decode(workspace, LIST, cursor)).transpose()?;
+        let start_key = after.as_ref().and_then(|after| after.split_once('#')).map(|(_, id)| {
+            let mut item = Key::user(workspace, id).item();
+            item.insert("gsi1pk".to_owned(), s(key::users(workspace)));
+            item.insert("gsi1sk".to_owned(), s(after.clone().unwrap_or_default()));
+            item
+        });
+        let list = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name("gsi1")
+            .key_condition_expression("gsi1pk = :pk AND gsi1sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", s(key::users(workspace)))
+            .expression_attribute_values(":from", s(start(window.from)))
+            // Keys go on with `#` after the time, so this leaves out the very start of `to`.
+            .expression_attribute_values(":to", s(start(window.to)))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start_key);
+        let days = Key::users_of_day(workspace, window.from, 0);
+        let end = Key::users_of_day(workspace, window.to, 0);
+        let (counters, list) = try_join(self.range(&days, &end.sk, u64::from(SHARDS) * WINDOW_DAYS), async {
+            list.send().await.map_err(unavailable)
+        })
+        .await?;
+        let in_window = |row| matches!(row, Row::Day(day) if window.contains(day));
+        let totals = totals(&counters.0, in_window, window.recent());
+        page(totals, list.items.unwrap_or_default(), limit, false, |user| {
+            cursor::encode(workspace, LIST, &key::by_sign_up(user.signed_up_at, &user.id))
+        })
+    }
+
+    /// Rows of a partition from `from` up to the sort key `to`, at most `limit`, and whether
+    /// there may be more. One query.
+    async fn range(&self, from: &Key, to: &str, limit: u64) -> Result<(Vec<Item>, bool), Error> {
+        let query = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", s(&from.pk))
+            .expression_attribute_values(":from", s(&from.sk))
+            .expression_attribute_values(":to", s(to))
+            .consistent_read(true)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let found = query.send().await.map_err(unavailable)?;
+        Ok((found.items.unwrap_or_default(), found.last_evaluated_key.is_some()))
+    }
+}
+
+/// Sums up counter rows: all counters of the rows that `counts` picks, and sign-ups of `recent`.
+fn totals(rows: &[Item], counts: impl Fn(Row) -> bool, recent: Window) -> UserTotals {
+    let mut sums = BTreeMap::<&str, i64>::new();
+    let mut signups = 0_i64;
+    for item in rows {
+        let Some(row) = item.get("sk").and_then(|sk| sk.as_s().ok()).and_then(|sk| counter_row(sk)) else {
+            continue;
+        };
+        if matches!(row, Row::Day(day) if recent.contains(day)) {
+            signups += number::<i64>(item, TOTAL);
+        }
+        if counts(row) {
+            for name in item.keys().filter(|name| matches!(item[*name], AttributeValue::N(_))) {
+                *sums.entry(name).or_default() += number::<i64>(item, name);
+            }
+        }
+    }
+    let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
+    let by = |prefix: &str| {
+        sums.iter()
+            .filter(|(_, sum)| **sum > 0)
+            .filter_map(|(name, sum)| Some((name.strip_prefix(prefix)?.to_owned(), count(*sum))))
+            .collect()
+    };
+    UserTotals {
+        total_users: count(sums.get(TOTAL).copied().unwrap_or_default()),
+        users_by_role: by(ROLE),
+        users_by_status: by(STATUS),
+        recent_signups: count(signups),
+    }
+}
+
+fn counter_row(sk: &str) -> Option<Row> {
+    match sk.split('#').collect::<Vec<_>>()[..] {
+        ["SUM", _] => Some(Row::Sum),
+        ["DAY", day, _] => day.parse().ok().map(Row::Day),
+        _ => None,
+    }
+}
+
+/// The first `limit` of `users`, and a cursor if there are more.
+fn page(
+    totals: UserTotals,
+    users: Vec<Item>,
+    limit: u64,
+    more: bool,
+    cursor: impl Fn(&User) -> String,
+) -> Result<UserPage, Error> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = more || users.len() > limit;
+    let users: Vec<User> = users.into_iter().take(limit).map(store::entity).collect::<Result<_, _>>()?;
+    let next_cursor = users.last().filter(|_| more).map(cursor);
+    Ok(UserPage { totals, users, next_cursor })
+}
