@@ -32,7 +32,9 @@ Invoke = Callable[[str, Path], Any]
 
 def output(*command: object) -> str:
     """What a command prints."""
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
