@@ -81,6 +81,7 @@ pub fn text(min: usize, max: usize) -> impl Fn(&Value) -> Result<String, String>
             .as_str()
             .filter(|text| (min..=max).contains(&text.chars().count()))
             .filter(|text| !text.chars().any(char::is_control))
+            .filter(|text| min == 0 || !text.trim().is_empty())
             .map(str::to_owned)
             .ok_or_else(|| format!("must be text of {min} to {max} characters without control characters"))
     }

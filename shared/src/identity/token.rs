@@ -243,10 +243,14 @@ impl Policy {
 }
 
 impl Claims {
-    /// The text at a path such as `org` or `o.id`; `sub` is a path too.
+    /// The text at a path such as `org` or `o.id`; `sub` is a path too. A claim with dots in its
+    /// name, as those named by a URL have, goes before the path.
     fn text(&self, path: &str) -> Option<&str> {
         if path == "sub" {
             return Some(&self.sub);
+        }
+        if let Some(claim) = self.other.get(path) {
+            return claim.as_str();
         }
         let mut parts = path.split('.');
         let first = self.other.get(parts.next()?)?;
@@ -422,6 +426,10 @@ mod tests {
             Policy { workspace_claim: "o.id".to_owned(), role_claim: "o.rol".to_owned(), ..policy() };
         let person = native.check(&token, &signer.published).unwrap();
         assert_eq!((person.workspace.to_string().as_str(), person.role), ("org_9", Role::Admin));
+
+        let named = signer.sign(&claims(&json!({"https://app.example/workspace": "acme_2"})));
+        let by_url = Policy { workspace_claim: "https://app.example/workspace".to_owned(), ..policy() };
+        assert_eq!(by_url.check(&named, &signer.published).unwrap().workspace.to_string(), "acme_2");
 
         let alone = Policy { workspace_claim: "sub".to_owned(), ..policy() };
         assert_eq!(alone.check(&token, &signer.published).unwrap().workspace.to_string(), "user_1");

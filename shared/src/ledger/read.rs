@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::{
     Ledger,
-    counter::Row,
     users::{ROLE, STATUS, TOTAL, User},
 };
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     identity::Workspace,
     store::{
         self, Item, cursor,
-        key::{self, Key, SHARDS},
+        key::{self, Counter, Key, SHARDS, USER_SUMS_END, USERS_END},
         number, s, unavailable,
     },
     time,
@@ -27,10 +26,6 @@ use crate::{
 const RECENT_DAYS: u64 = 30;
 /// Days of a window at most: their counters then fit into one page of a query.
 const WINDOW_DAYS: u64 = 366;
-/// Sorts after every character that ids and our keys use.
-const AFTER: &str = "\u{7f}";
-/// Sorts before them; appended to an id it gives a text that sorts after it and before the next.
-const NEXT: char = ' ';
 
 /// Days from `from` up to and without `to`, in the workspace's time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,32 +95,27 @@ impl Ledger {
         const LIST: &str = "users";
         let today = self.today(now);
         let recent = Window { from: today - Days::new(RECENT_DAYS - 1), to: today + Days::new(1) };
-        let first_day = Key::users_of_day(workspace, recent.from, 0);
-        let all_users = Key::user(workspace, "");
+        let first_day = Key::user_counter(workspace, Counter::Day(recent.from), 0);
+        // Today in one zone can be tomorrow in another, and sign-ups may lie a day ahead.
+        let counter_rows = u64::from(SHARDS) * (RECENT_DAYS + 2 + 1);
         let (counters, users, more) = match cursor {
             None => {
-                // Today in one zone can be tomorrow in another, and sign-ups may lie a day ahead.
-                let counters = (RECENT_DAYS + 3) * u64::from(SHARDS);
-                let (rows, more) =
-                    self.range(&first_day, &(all_users.sk + AFTER), counters + limit + 1).await?;
-                let (users, counters): (Vec<_>, Vec<_>) =
-                    rows.into_iter().partition(|row| row.contains_key("id"));
+                let (rows, more) = self.range(&first_day, USERS_END, counter_rows + limit + 1).await?;
+                let (counters, users): (Vec<_>, Vec<_>) =
+                    rows.into_iter().partition(|row| counter(row).is_some());
                 (counters, users, more)
             }
             Some(cursor) => {
                 let after = cursor::decode(workspace, LIST, cursor)?;
-                let from = Key::user(workspace, &format!("{after}{NEXT}"));
-                let totals = Key::user_totals(workspace, 0);
-                let counters = u64::from(SHARDS) * (RECENT_DAYS + 4);
-                let (counters, users) = try_join(
-                    self.range(&first_day, &(totals.sk[..4].to_owned() + AFTER), counters),
-                    self.range(&from, &(all_users.sk + AFTER), limit + 1),
+                let ((counters, _), (users, more)) = try_join(
+                    self.range(&first_day, USER_SUMS_END, counter_rows),
+                    self.range(&Key::users_after(workspace, &after), USERS_END, limit + 1),
                 )
                 .await?;
-                (counters.0, users.0, users.1)
+                (counters, users, more)
             }
         };
-        let totals = totals(&counters, |row| row == Row::Sum, recent);
+        let totals = totals(&counters, |counter| counter == Counter::Sum, recent);
         page(totals, users, limit, more, |user| cursor::encode(workspace, LIST, &user.id))
     }
 
@@ -140,13 +130,20 @@ impl Ledger {
     ) -> Result<UserPage, Error> {
         const LIST: &str = "users joined";
         let start = |day| key::sortable(time::start_of(self.zone, day));
-        let after = cursor.map(|cursor| cursor::decode(workspace, LIST, cursor)).transpose()?;
-        let start_key = after.as_ref().and_then(|after| after.split_once('#')).map(|(_, id)| {
-            let mut item = Key::user(workspace, id).item();
-            item.insert("gsi1pk".to_owned(), s(key::users(workspace)));
-            item.insert("gsi1sk".to_owned(), s(after.clone().unwrap_or_default()));
-            item
-        });
+        let (from, to) = (start(window.from), start(window.to));
+        let start_key = match cursor {
+            None => None,
+            Some(cursor) => {
+                let after = cursor::decode(workspace, LIST, cursor)?;
+                // One from another window may lie outside of this one.
+                let here = Some(&after).filter(|after| from < **after && **after < to);
+                let (_, id) = here.and_then(|after| after.split_once('#')).ok_or_else(cursor::foreign)?;
+                let mut item = Key::user(workspace, id).item();
+                item.insert("gsi1pk".to_owned(), s(key::users(workspace)));
+                item.insert("gsi1sk".to_owned(), s(after));
+                Some(item)
+            }
+        };
         let list = self
             .table
             .client
@@ -155,20 +152,21 @@ impl Ledger {
             .index_name("gsi1")
             .key_condition_expression("gsi1pk = :pk AND gsi1sk BETWEEN :from AND :to")
             .expression_attribute_values(":pk", s(key::users(workspace)))
-            .expression_attribute_values(":from", s(start(window.from)))
+            .expression_attribute_values(":from", s(from))
             // Keys go on with `#` after the time, so this leaves out the very start of `to`.
-            .expression_attribute_values(":to", s(start(window.to)))
+            .expression_attribute_values(":to", s(to))
             .scan_index_forward(false)
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start_key);
-        let days = Key::users_of_day(workspace, window.from, 0);
-        let end = Key::users_of_day(workspace, window.to, 0);
-        let (counters, list) = try_join(self.range(&days, &end.sk, u64::from(SHARDS) * WINDOW_DAYS), async {
+        let first_day = Key::user_counter(workspace, Counter::Day(window.from), 0);
+        let end = Key::user_counter(workspace, Counter::Day(window.to), 0);
+        let counter_rows = u64::from(SHARDS) * WINDOW_DAYS;
+        let ((counters, _), list) = try_join(self.range(&first_day, &end.sk, counter_rows), async {
             list.send().await.map_err(unavailable)
         })
         .await?;
-        let in_window = |row| matches!(row, Row::Day(day) if window.contains(day));
-        let totals = totals(&counters.0, in_window, window.recent());
+        let in_window = |counter| matches!(counter, Counter::Day(day) if window.contains(day));
+        let totals = totals(&counters, in_window, window.recent());
         page(totals, list.items.unwrap_or_default(), limit, false, |user| {
             cursor::encode(workspace, LIST, &key::by_sign_up(user.signed_up_at, &user.id))
         })
@@ -194,17 +192,14 @@ impl Ledger {
 }
 
 /// Sums up counter rows: all counters of the rows that `counts` picks, and sign-ups of `recent`.
-fn totals(rows: &[Item], counts: impl Fn(Row) -> bool, recent: Window) -> UserTotals {
+fn totals(rows: &[Item], counts: impl Fn(Counter) -> bool, recent: Window) -> UserTotals {
     let mut sums = BTreeMap::<&str, i64>::new();
     let mut signups = 0_i64;
-    for item in rows {
-        let Some(row) = item.get("sk").and_then(|sk| sk.as_s().ok()).and_then(|sk| counter_row(sk)) else {
-            continue;
-        };
-        if matches!(row, Row::Day(day) if recent.contains(day)) {
+    for (counter, item) in rows.iter().filter_map(|item| Some((counter(item)?, item))) {
+        if matches!(counter, Counter::Day(day) if recent.contains(day)) {
             signups += number::<i64>(item, TOTAL);
         }
-        if counts(row) {
+        if counts(counter) {
             for name in item.keys().filter(|name| matches!(item[*name], AttributeValue::N(_))) {
                 *sums.entry(name).or_default() += number::<i64>(item, name);
             }
@@ -225,12 +220,9 @@ fn totals(rows: &[Item], counts: impl Fn(Row) -> bool, recent: Window) -> UserTo
     }
 }
 
-fn counter_row(sk: &str) -> Option<Row> {
-    match sk.split('#').collect::<Vec<_>>()[..] {
-        ["SUM", _] => Some(Row::Sum),
-        ["DAY", day, _] => day.parse().ok().map(Row::Day),
-        _ => None,
-    }
+/// The counter that a row of the partition holds, if it is not a user.
+fn counter(row: &Item) -> Option<Counter> {
+    Counter::of(row.get("sk")?.as_s().ok()?)
 }
 
 /// The first `limit` of `users`, and a cursor if there are more.

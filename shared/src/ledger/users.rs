@@ -7,13 +7,11 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    Outcome,
-    counter::{Deltas, Row},
-};
+use super::{Outcome, counter::Deltas};
 use crate::{
     FieldError,
     fields::{self, Fields, text, timestamp, word},
+    store::key::Counter,
     time,
 };
 
@@ -104,10 +102,10 @@ impl User {
 pub(super) fn change(old: Option<&Stored>, new: &Stored) -> Deltas {
     let mut deltas = Deltas::default();
     for (state, by) in old.map(|old| (old, -1)).into_iter().chain([(new, 1)]) {
-        for row in [Row::Sum, Row::Day(state.day)] {
-            deltas.add(row, TOTAL, by);
-            deltas.add(row, format!("{ROLE}{}", state.user.role), by);
-            deltas.add(row, format!("{STATUS}{}", state.user.status), by);
+        for counter in [Counter::Sum, Counter::Day(state.day)] {
+            deltas.add(counter, TOTAL, by);
+            deltas.add(counter, format!("{ROLE}{}", state.user.role), by);
+            deltas.add(counter, format!("{STATUS}{}", state.user.status), by);
         }
     }
     deltas

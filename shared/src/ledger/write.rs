@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{
     Ledger, Outcome,
-    counter::{Deltas, Row},
+    counter::Deltas,
     users::{self, Stored, User},
 };
 use crate::{
@@ -164,14 +164,10 @@ impl Ledger {
         deltas
             .rows()
             .into_iter()
-            .map(|(row, counters)| {
-                let key = match row {
-                    Row::Sum => Key::user_totals(workspace, shard),
-                    Row::Day(day) => Key::users_of_day(workspace, day, shard),
-                };
-                let mut update = self.table.update(&key);
+            .map(|(counter, attributes)| {
+                let mut update = self.table.update(&Key::user_counter(workspace, counter, shard));
                 let mut moves = Vec::new();
-                for (at, (attribute, by)) in counters.into_iter().enumerate() {
+                for (at, (attribute, by)) in attributes.into_iter().enumerate() {
                     moves.push(format!("#c{at} :c{at}"));
                     update = update
                         .expression_attribute_names(format!("#c{at}"), attribute)

@@ -23,8 +23,15 @@ pub fn decode(workspace: &Workspace, list: &str, cursor: &str) -> Result<String,
         .ok()
         .filter(|bytes| bytes.starts_with(&binding(workspace, list)))
         .and_then(|bytes| String::from_utf8(bytes[BINDING..].to_vec()).ok())
-        .filter(|position| position.is_ascii() && position.len() <= 512)
-        .ok_or_else(|| Error::invalid("cursor", "is not a cursor that this list gave"))
+        // All that positions are made of; anything else could make a range that ends before it begins.
+        .filter(|position| position.bytes().all(|byte| byte.is_ascii_graphic()) && position.len() <= 512)
+        .ok_or_else(foreign)
+}
+
+/// What a cursor is told that did not come from this list.
+#[must_use]
+pub fn foreign() -> Error {
+    Error::invalid("cursor", "is not a cursor that this list gave")
 }
 
 const BINDING: usize = 8;
@@ -50,6 +57,7 @@ mod tests {
             ("other list", &acme, "keys", &cursor),
             ("not base64", &acme, "users", "%%%"),
             ("empty", &acme, "users", ""),
+            ("beyond all ids", &acme, "users", &encode(&acme, "users", "USER#\u{7f}\u{7f}")),
         ] {
             assert!(decode(workspace, list, cursor).is_err(), "{case}");
         }

@@ -64,12 +64,17 @@ impl Key {
         Self { pk: users(workspace), sk: format!("USER#{id}") }
     }
 
-    pub(crate) fn user_totals(workspace: &Workspace, shard: u8) -> Self {
-        Self { pk: users(workspace), sk: format!("SUM#{shard:02}") }
+    /// Where the users after this one begin: a space sorts before all that ids are made of.
+    pub(crate) fn users_after(workspace: &Workspace, id: &str) -> Self {
+        Self::user(workspace, &format!("{id} "))
     }
 
-    pub(crate) fn users_of_day(workspace: &Workspace, day: NaiveDate, shard: u8) -> Self {
-        Self { pk: users(workspace), sk: format!("DAY#{day}#{shard:02}") }
+    pub(crate) fn user_counter(workspace: &Workspace, counter: Counter, shard: u8) -> Self {
+        let sk = match counter {
+            Counter::Day(day) => format!("DAY#{day}#{shard:02}"),
+            Counter::Sum => format!("SUM#{shard:02}"),
+        };
+        Self { pk: users(workspace), sk }
     }
 
     pub(crate) fn activity(workspace: &Workspace, at: DateTime<Utc>, id: &str) -> Self {
@@ -79,6 +84,31 @@ impl Key {
         }
     }
 }
+
+/// Which counter of a workspace's users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Counter {
+    /// Those who joined on a day, in the workspace's time zone.
+    Day(NaiveDate),
+    /// All of them.
+    Sum,
+}
+
+impl Counter {
+    /// The counter whose row this is; `None` is a user's row.
+    pub(crate) fn of(sk: &str) -> Option<Self> {
+        match sk.split('#').collect::<Vec<_>>()[..] {
+            ["SUM", _] => Some(Self::Sum),
+            ["DAY", day, _] => day.parse().ok().map(Self::Day),
+            _ => None,
+        }
+    }
+}
+
+/// After the last row of the totals of users; ids and shards have no such character.
+pub(crate) const USER_SUMS_END: &str = "SUM#\u{7f}";
+/// After the last user.
+pub(crate) const USERS_END: &str = "USER#\u{7f}";
 
 /// The partition of a workspace's users and their counters.
 pub(crate) fn users(workspace: &Workspace) -> String {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Days, Duration, NaiveDate, Utc};
 use futures::future::join_all;
 use shared::{
+    Error,
     identity::Workspace,
     lambda::Env,
     ledger::{Ledger, Outcome, UserPage, UserTotals, Window, users::User},
@@ -148,6 +149,10 @@ async fn a_window_counts_and_lists_who_joined_in_it() {
     let rest = window("2026-05-09", "2026-05-12", 3, days.next_cursor).await;
     assert_eq!((rest.totals.total_users, ids(&rest).join(" ")), (4, "u000".to_owned()));
     assert_eq!(rest.next_cursor, None);
+    let elsewhere = Window::new(at(NOW).date_naive(), None, at(NOW).date_naive()).unwrap();
+    let cursor = window("2026-05-09", "2026-05-12", 1, None).await.next_cursor;
+    let refused = ledger.users_joined(&acme(), elsewhere, 1, cursor.as_deref()).await;
+    assert!(matches!(refused.err(), Some(Error::Invalid(_))), "a cursor of another window");
     let none = window("2026-01-01", "2026-02-01", 100, None).await;
     assert_eq!((none.totals, none.users.len()), (UserTotals::default(), 0));
 }
