@@ -1,0 +1,174 @@
+"""Single functions on the runner's state: under `cargo lambda`, and by `tidegate invoke`.
+
+`events/` holds what API Gateway sends, one file a case, named after the function. The keys and
+tokens in them are examples; here they are replaced by real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from ministack import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+TIDEGATE = Path(os.environ["TIDEGATE_BINARIES"]) / "tidegate"
+URL = os.environ["TIDEGATE_URL"]
+FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/Cargo.toml"))
+EVENTS = sorted(path.stem for path in ROOT.glob("events/*.json"))
+WORKSPACE = f"functions-{uuid.uuid4().hex}"
+
+Invoke = Callable[[str, Path], Any]
+
+
+def output(*command: object) -> str:
+    """What a command prints."""
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def function_of(event: str) -> str:
+    """The function that an event is for: `keys-revoke` is for `keys`."""
+    return max((name for name in FUNCTIONS if f"{event}-".startswith(f"{name}-")), key=len)
+
+
+@pytest.fixture(scope="module")
+def token() -> str:
+    """A token of the development issuer."""
+    return output(TIDEGATE, "token", "--role", "admin", "--workspace", WORKSPACE).strip()
+
+
+@pytest.fixture
+def key(token: str) -> dict[str, Any]:
+    """A key that the server issued."""
+    order = {"name": "events", "permissions": ["read_metrics", "write_metrics"]}
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    request = urllib.request.Request(
+        f"{URL}/api/devops/generate-key", json.dumps(order).encode(), headers, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+@pytest.fixture(scope="module")
+def cargo_lambda(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Invoke]:
+    """`cargo lambda watch` on the server's state, and how to invoke a function there."""
+    directory = tmp_path_factory.mktemp("cargo-lambda")
+    variables = directory / "env"
+    variables.write_text(output(TIDEGATE, "endpoints"))
+    port = free_port()
+    address = ["--invoke-address", "127.0.0.1", "--invoke-port", str(port)]
+    watch = ["cargo", "lambda", "watch", "--ignore-changes", *address, "--env-file", str(variables)]
+    log = directory / "log"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            watch, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not listens(port):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+
+        def invoke(function: str, event: Path) -> Any:
+            try:
+                return json.loads(output("cargo", "lambda", "invoke", function, *address, "--data-file", event))
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{log.read_text()}") from None
+
+        yield invoke
+    finally:
+        # The functions are its children.
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def runner() -> Invoke:
+    """`tidegate invoke` beside the running server."""
+    return lambda function, event: json.loads(output(TIDEGATE, "invoke", function, event))
+
+
+@pytest.fixture(params=["cargo_lambda", "runner"])
+def invoke(request: pytest.FixtureRequest) -> Invoke:
+    """Both ways."""
+    return request.getfixturevalue(request.param)
+
+
+def listens(port: int) -> bool:
+    """Whether something listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def with_real(event: str, token: str, key: dict[str, Any], directory: Path) -> Path:
+    """The event with a real token, key, id and workspace."""
+    text = (ROOT / "events" / f"{event}.json").read_text()
+    document = json.loads(text)
+    sent = document["headers"]
+    example_key = sent.get("x-api-key", "no key in it")
+    for example, real in [
+        (sent.get("authorization", "no token in it"), f"Bearer {token}"),
+        (example_key, key["api_key"]),
+        ("key_EXAMPLEEXAMPLEEXAMPL", key["id"]),
+        ('"acme"', json.dumps(WORKSPACE)),
+    ]:
+        text = text.replace(example, real)
+    path = directory / f"{event}.json"
+    path.write_text(text)
+    return path
+
+
+def test_every_function_has_an_event() -> None:
+    assert {function_of(event) for event in EVENTS} == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_holds_examples_only(event: str) -> None:
+    sent = json.loads((ROOT / "events" / f"{event}.json").read_text())["headers"]
+    for name in ("authorization", "x-api-key"):
+        assert "EXAMPLE" in sent.get(name, "EXAMPLE")
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_is_answered(
+    event: str, invoke: Invoke, token: str, key: dict[str, Any], tmp_path: Path
+) -> None:
+    answer = invoke(function_of(event), with_real(event, token, key, tmp_path))
+    if event.startswith("authorize-"):
+        assert answer["isAuthorized"] is True, answer
+        assert answer["context"]["workspace"] == WORKSPACE
+    else:
+        created = event in ("key-generate", "keys-rotate")
+        assert answer["statusCode"] == (201 if created else 200), answer
+
+
+def test_an_example_key_is_refused(invoke: Invoke) -> None:
+    for event in ("authorize-key", "authorize-user"):
+        answer = invoke(event, ROOT / "events" / f"{event}.json")
+        assert answer["isAuthorized"] is False, answer
+
+
+def test_functions_and_server_share_one_state(
+    invoke: Invoke, token: str, key: dict[str, Any], tmp_path: Path
+) -> None:
+    """What `cargo lambda` runs changes, the server sees."""
+    invoke("keys", with_real("keys-revoke", token, key, tmp_path))
+    headers = {"authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{URL}/api/devops/keys?limit=100", headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        [found] = [one for one in json.load(response)["keys"] if one["id"] == key["id"]]
+    assert (found["status"], found["revoked_reason"]) == ("revoked", "leaked")
