@@ -132,3 +132,23 @@ async fn ask(functions: &Functions, authorizer: &Authorizer, event: &Value) -> O
         Answer { is_authorized: false, .. } => Decision::Deny,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ever_new_identities_do_not_fill_the_memory() {
+        let cache = Cache::default();
+        for number in 0..=CAPACITY {
+            let key = ("Key".to_owned(), vec![number.to_string()]);
+            cache.put(key, Duration::from_mins(5), Decision::Deny);
+        }
+        assert!(cache.0.lock().unwrap().len() <= CAPACITY);
+        let last = ("Key".to_owned(), vec![CAPACITY.to_string()]);
+        assert_eq!(cache.get(&last), Some(Decision::Deny));
+        let expired = ("Key".to_owned(), vec!["expired".to_owned()]);
+        cache.put(expired.clone(), Duration::ZERO, Decision::Deny);
+        assert_eq!(cache.get(&expired), None);
+    }
+}

@@ -49,7 +49,7 @@ impl DynamoDb {
 
     /// Makes the template's tables, and brings those that are there to what the template says.
     ///
-    /// Indexes are added. A changed key would need the data moved and is an error.
+    /// Indexes come and go. A changed key would need the data moved and is an error.
     pub fn create(&self, tables: &[Table]) -> Result<(), String> {
         for table in tables {
             self.create_table(table).map_err(|reason| format!("table {}: {reason}", table.name()))?;
@@ -89,16 +89,21 @@ impl DynamoDb {
         let indexes = |table: &Value| -> Vec<Value> {
             table["GlobalSecondaryIndexes"].as_array().cloned().unwrap_or_default()
         };
-        let has = |indexes: &[Value], name: &Value| indexes.iter().any(|index| index["IndexName"] == *name);
+        // An index is made from its table, so one that changed can be made anew.
+        let has = |indexes: &[Value], wanted: &Value| {
+            indexes.iter().any(|index| {
+                ["IndexName", "KeySchema", "Projection"].iter().all(|part| index[part] == wanted[part])
+            })
+        };
         let (old, new) = (indexes(found), indexes(&table.create));
-        for index in old.iter().filter(|index| !has(&new, &index["IndexName"])) {
+        for index in old.iter().filter(|index| !has(&new, index)) {
             let update = json!([{"Delete": {"IndexName": index["IndexName"]}}]);
             self.value(
                 "UpdateTable",
                 &json!({"TableName": table.name(), "GlobalSecondaryIndexUpdates": update}),
             )?;
         }
-        for index in new.iter().filter(|index| !has(&old, &index["IndexName"])) {
+        for index in new.iter().filter(|index| !has(&old, index)) {
             let update = json!({
                 "TableName": table.name(),
                 "AttributeDefinitions": table.create["AttributeDefinitions"],
@@ -180,4 +185,86 @@ fn request<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, DynoxideErro
             DynoxideError::ValidationException(message)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(indexes: &Value, ttl: Option<&str>) -> Table {
+        let attribute = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+        let mut create = json!({
+            "TableName": "Table",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [attribute("pk"), attribute("sk")],
+            "KeySchema": [
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+        });
+        if let Some(indexes) = indexes.as_array() {
+            create["GlobalSecondaryIndexes"] = json!(indexes);
+            create["AttributeDefinitions"] =
+                json!([attribute("pk"), attribute("sk"), attribute("a"), attribute("b")]);
+        }
+        Table { create, ttl_attribute: ttl.map(str::to_owned) }
+    }
+
+    fn index(name: &str, key: &str) -> Value {
+        let key = json!([{"AttributeName": key, "KeyType": "HASH"}]);
+        json!({"IndexName": name, "KeySchema": key, "Projection": {"ProjectionType": "ALL"}})
+    }
+
+    #[test]
+    fn tables_follow_the_template_and_keep_their_items() {
+        let database = DynamoDb::open(None).unwrap();
+        let found = |index: &str, key: &str| {
+            let query = json!({
+                "TableName": "Table",
+                "IndexName": index,
+                "KeyConditionExpression": "#k = :v",
+                "ExpressionAttributeNames": {"#k": key},
+                "ExpressionAttributeValues": {":v": {"S": "x"}},
+            });
+            database.value("Query", &query).map(|found| found["Count"].as_u64().unwrap())
+        };
+        let ttl = || {
+            let found = database.value("DescribeTimeToLive", &json!({"TableName": "Table"})).unwrap();
+            found["TimeToLiveDescription"]["AttributeName"].as_str().map(str::to_owned)
+        };
+        database.create(&[table(&Value::Null, None)]).unwrap();
+        let item = json!({"pk": {"S": "1"}, "sk": {"S": "1"}, "a": {"S": "x"}, "b": {"S": "y"}});
+        database.value("PutItem", &json!({"TableName": "Table", "Item": item})).unwrap();
+        assert!(found("one", "a").is_err());
+
+        for _ in 0..2 {
+            database.create(&[table(&json!([index("one", "a")]), Some("ttl"))]).unwrap();
+            assert_eq!((found("one", "a"), ttl().as_deref()), (Ok(1), Some("ttl")));
+        }
+        database.create(&[table(&json!([index("one", "b"), index("two", "a")]), Some("end"))]).unwrap();
+        assert_eq!((found("one", "b"), found("two", "a"), ttl().as_deref()), (Ok(0), Ok(1), Some("end")));
+        database.create(&[table(&Value::Null, None)]).unwrap();
+        assert!(found("one", "b").is_err());
+        assert_eq!(ttl(), None);
+
+        let mut other = table(&Value::Null, None);
+        other.create["KeySchema"] = json!([{"AttributeName": "pk", "KeyType": "HASH"}]);
+        assert!(database.create(&[other]).is_err(), "items cannot be moved to another key");
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_read_is_refused_by_its_kind() {
+        let database = DynamoDb::open(None).unwrap();
+        database.create(&[table(&Value::Null, None)]).unwrap();
+        for (operation, body, kind) in [
+            ("GetItem", "{", "SerializationException"),
+            ("GetItem", r#"{"TableName": "Table"}"#, "ValidationException"),
+            ("PutItem", r#"{"TableName": "Table", "Item": {"pk": {"S": ""}}}"#, "ValidationException"),
+            ("Frobnicate", "{}", "ValidationException"),
+        ] {
+            let (status, answer) = database.answer(operation, body);
+            assert!(status == 400 && answer.contains(kind), "{operation} {body}: {answer}");
+            assert!(!answer.contains("VALIDATION"), "{answer}");
+        }
+    }
 }

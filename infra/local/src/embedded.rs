@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use aws_config::SdkConfig;
 use shared::lambda::Env;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     aws::{self, Services},
-    dev_issuer,
+    dev_issuer, listener,
     runner::StartError,
     state::AccessKey,
     template::{self, Template},
@@ -18,7 +18,8 @@ use crate::{
 pub struct Embedded {
     sdk: SdkConfig,
     template: Template,
-    server: JoinHandle<()>,
+    /// Ends the endpoint when it is dropped.
+    _stop: watch::Sender<bool>,
 }
 
 impl Embedded {
@@ -32,12 +33,9 @@ impl Embedded {
         let key = AccessKey::random();
         let sdk = aws::sdk_config(&url, &key);
         let router = aws::router(services, key);
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!("the AWS endpoint ended: {error}");
-            }
-        });
-        Ok(Self { sdk, template, server })
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(listener::serve(listener, router, stopped));
+        Ok(Self { sdk, template, _stop: stop })
     }
 
     /// For clients of the endpoint.
@@ -51,11 +49,5 @@ impl Embedded {
     pub fn env(&self, binary: &str) -> Env {
         let function = self.template.functions.values().find(|function| function.binary == binary);
         Env::of(function.map(|function| function.environment.clone()).unwrap_or_default())
-    }
-}
-
-impl Drop for Embedded {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }

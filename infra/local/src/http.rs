@@ -21,7 +21,7 @@ use crate::{
     authorize::{self, Cache, Refusal},
     event,
     functions::{Failure, Functions},
-    routes::{Match, Routes},
+    routes::{self, Match, Routes},
     template::{Cors, Template},
 };
 
@@ -73,12 +73,13 @@ impl Gateway {
             return preflight(cors, origin.as_ref());
         }
         let request = event::Request::new(&parts, client.ip());
-        let mut response = match self.routes.find(parts.method.as_str(), &request.path) {
+        let route = self.routes.find(parts.method.as_str(), &request.path);
+        let mut response = match &route {
             None => message(StatusCode::NOT_FOUND, "Not Found"),
             Some(route) => match timeout(SEND_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
                 Err(_) => message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
                 Ok(Err(_)) => message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
-                Ok(Ok(body)) => self.run(&request, &route, &body).await,
+                Ok(Ok(body)) => self.run(&request, route, &body).await,
             },
         };
         if let Ok(id) = HeaderValue::from_str(&request.id) {
@@ -87,14 +88,8 @@ impl Gateway {
         if let Some(cors) = cors {
             actual(cors, origin.as_ref(), response.headers_mut());
         }
-        tracing::debug!(
-            route = self
-                .routes
-                .find(parts.method.as_str(), &request.path)
-                .map(|found| crate::routes::key(found.route)),
-            status = response.status().as_u16(),
-            "answered"
-        );
+        let route = route.map_or_else(|| "none".to_owned(), |route| routes::key(route.route));
+        tracing::debug!(route, status = response.status().as_u16(), "answered");
         response
     }
 

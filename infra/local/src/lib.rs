@@ -22,6 +22,7 @@ pub mod functions;
 mod http;
 mod intrinsics;
 mod kms;
+mod listener;
 mod queues;
 mod random;
 mod reader;

@@ -152,3 +152,44 @@ fn failures(answer: &RawValue, batch: &[Message]) -> Option<BTreeSet<String>> {
         |failure: &Value| failure.get("itemIdentifier")?.as_str().filter(|id| known(id)).map(str::to_owned);
     failures.iter().map(id).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partial_answer_counts_as_lambda_counts_it() {
+        let batch = [Message::of("1"), Message::of("2")];
+        for (answer, failed) in [
+            (r#"{"batchItemFailures":[{"itemIdentifier":"2"}]}"#, Some(&["2"][..])),
+            (r#"{"batchItemFailures":[]}"#, Some(&[])),
+            (r#"{"batchItemFailures":null}"#, Some(&[])),
+            ("{}", Some(&[])),
+            ("null", Some(&[])),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"3"}]}"#, None),
+            (r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, None),
+            (r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#, None),
+            (r#"{"batchItemFailures":[{"item":"1"}]}"#, None),
+            (r#"{"batchItemFailures":"1"}"#, None),
+            (r#""text""#, None),
+        ] {
+            let expected = failed.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
+            let answer = RawValue::from_string(answer.to_owned()).unwrap();
+            assert_eq!(failures(&answer, &batch), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_too_large_for_an_event_is_split() {
+        let large = |id: &str| {
+            let mut message = Message::of(id);
+            message.body = "x".repeat(1024 * 1024);
+            message
+        };
+        let batch: Vec<_> = ["1", "2", "3", "4", "5"].map(large).into();
+        let parts = parts(batch);
+        let ids: Vec<Vec<_>> =
+            parts.iter().map(|part| part.iter().map(|message| message.id.as_str()).collect()).collect();
+        assert_eq!(ids, [vec!["1", "2"], vec!["3", "4"], vec!["5"]]);
+    }
+}

@@ -19,7 +19,7 @@ use crate::{
     functions::{Functions, Registry},
     http::Gateway,
     intrinsics::REGION,
-    queues, schedules,
+    listener, queues, schedules,
     state::{Lock, Running, State},
     template::{self, Template},
 };
@@ -159,17 +159,7 @@ impl Part {
     }
 
     fn serve(&mut self, listener: TcpListener, router: Router) {
-        let mut stop = self.stop.subscribe();
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        self.tasks.spawn(async move {
-            let stopped = async move {
-                // Fails only when the sender is gone, which also means to stop.
-                let _ = stop.wait_for(|stop| *stop).await;
-            };
-            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopped).await {
-                tracing::error!("a listener ended: {error}");
-            }
-        });
+        self.tasks.spawn(listener::serve(listener, router, self.stop.subscribe()));
     }
 
     async fn stop(mut self) {

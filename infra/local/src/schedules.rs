@@ -145,7 +145,8 @@ pub async fn run(rows: Rows, functions: Arc<Functions>, schedule: Schedule, mut 
         };
         resumed = true;
         for at in due {
-            running.spawn(fire(rows.clone(), Arc::clone(&functions), Arc::clone(&schedule), at));
+            let (rows, functions, schedule) = (rows.clone(), Arc::clone(&functions), Arc::clone(&schedule));
+            running.spawn(fire(rows, functions, schedule, at, stop.clone()));
         }
         while running.try_join_next().is_some() {}
         let wait = next.and_then(|next| (next - Utc::now()).to_std().ok()).unwrap_or(LOOK);
@@ -154,7 +155,7 @@ pub async fn run(rows: Rows, functions: Arc<Functions>, schedule: Schedule, mut 
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    // What is unfinished is written down, and runs when the state is next served.
+    while running.join_next().await.is_some() {}
 }
 
 /// The times to fire for now, which are written down, and the next one. The first look also
@@ -215,7 +216,13 @@ fn unfinished(rows: &Transaction<'_>, name: &str) -> rusqlite::Result<Vec<DateTi
     rows.prepare(select)?.query_map([name], |row| row.get(0).map(time))?.collect()
 }
 
-async fn fire(rows: Rows, functions: Arc<Functions>, schedule: Arc<Schedule>, at: DateTime<Utc>) {
+async fn fire(
+    rows: Rows,
+    functions: Arc<Functions>,
+    schedule: Arc<Schedule>,
+    at: DateTime<Utc>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut delays = REPEAT_AFTER.iter();
     match event(&schedule, at) {
         Ok(event) => {
@@ -225,7 +232,11 @@ async fn fire(rows: Rows, functions: Arc<Functions>, schedule: Arc<Schedule>, at
                     tracing::error!(schedule = schedule.name, "gave up");
                     break;
                 };
-                tokio::time::sleep(*delay).await;
+                tokio::select! {
+                    () = tokio::time::sleep(*delay) => {}
+                    // It stays written down, and is run when the state is next served.
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
             }
         }
         Err(error) => tracing::error!(schedule = schedule.name, "the input is not JSON: {error}"),

@@ -87,6 +87,21 @@ struct Entry {
 }
 
 impl Message {
+    /// A message with this id, for tests of what handles messages.
+    #[cfg(test)]
+    pub fn of(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            receipt: String::new(),
+            body: String::new(),
+            attributes: Map::new(),
+            sent_ms: 0,
+            receives: 1,
+            first_received_ms: 0,
+            source: None,
+        }
+    }
+
     /// The record of a Lambda event.
     pub fn record(&self, queue: &str) -> Value {
         let attributes: Map<_, _> = self
