@@ -265,6 +265,24 @@ def test_without_this_grant_it_fails(grant: Grant) -> None:
     PROBES[grant.function]()
 
 
+def test_a_key_with_a_typo_is_refused_without_a_read() -> None:
+    """Without the right to read, a typo is refused all the same; what could be a key is not."""
+    key = Workspace().key()
+    text = key["api_key"]
+    typo = text[:20] + ("A" if text[20] != "A" else "B") + text[21:]
+    role = role_of("authorize-key")
+    [name] = IAM.list_role_policies(RoleName=role)["PolicyNames"]
+    whole = IAM.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    denied = {"Effect": "Deny", "Action": "dynamodb:*", "Resource": "*"}
+    try:
+        put(role, name, {"Version": "2012-10-17", "Statement": [denied]})
+        for sent, status in [(typo, 403), ("junk", 403), (text, 500)]:
+            with_key({"api_key": sent}, "GET", "/api/devops/sync/users", expect=status)
+    finally:
+        put(role, name, whole)
+    with_key(key, "GET", "/api/devops/sync/users")
+
+
 def test_a_call_that_was_not_granted_is_denied() -> None:
     """Otherwise the tests above would show nothing."""
     role = role_of("docs")

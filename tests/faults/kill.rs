@@ -63,7 +63,7 @@ async fn wait_for(key: &Key) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_write_survives_kills_at_random_moments() {
-    within_one_hour(300).await;
+    within_one_hour(120).await;
     let state = State::new();
     let (listener, free) = port();
     drop(listener);
