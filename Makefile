@@ -25,6 +25,6 @@ fmt: ## format the code
 	cargo fmt
 
 $(VENV): tests/requirements.txt tests/constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || $(PYTHON) -m virtualenv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@

@@ -85,7 +85,8 @@ def cargo_lambda(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Invoke]:
 
         def invoke(function: str, event: Path) -> Any:
             try:
-                return json.loads(output("cargo", "lambda", "invoke", function, *address, "--data-file", event))
+                call = ["cargo", "lambda", "invoke", function, *address, "--data-file", event]
+                return json.loads(output(*call))
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{log.read_text()}") from None
 
