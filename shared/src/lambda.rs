@@ -104,7 +104,7 @@ pub async fn serve(function: Function) -> Result<(), Error> {
     tracing_subscriber::fmt()
         .json()
         .with_max_level(env.optional("LOG_LEVEL")?.unwrap_or(tracing::Level::INFO))
-        .with_current_span(false)
+        .with_span_list(false)
         .with_target(false)
         .init();
     let invoke = function.load(&env, &sdk_config(&env)?)?;
