@@ -12,6 +12,12 @@ use lambda_http::{Adapter, Body, Request, Response, request::LambdaRequest, serv
 use lambda_runtime::{Context, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::http::Answer;
 
@@ -101,12 +107,12 @@ fn answer<A: Serialize>(answer: &A) -> Result<Box<RawValue>, Error> {
 /// Runs a function as a Lambda bootstrap; returns only when it cannot start.
 pub async fn serve(function: Function) -> Result<(), Error> {
     let env = Env::process();
-    tracing_subscriber::fmt()
-        .json()
-        .with_max_level(env.optional("LOG_LEVEL")?.unwrap_or(tracing::Level::INFO))
-        .with_span_list(false)
-        .with_target(false)
-        .init();
+    // Libraries may log what they send, which can be secret, below the level of warnings.
+    let quiet = ["aws_", "h2", "hyper", "reqwest", "rustls"].map(|library| (library, LevelFilter::WARN));
+    let level: LevelFilter = env.optional("LOG_LEVEL")?.unwrap_or(LevelFilter::INFO);
+    let targets = Targets::new().with_targets(quiet).with_default(level);
+    let lines = tracing_subscriber::fmt::layer().json().with_span_list(false).with_target(false);
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
     let invoke = function.load(&env, &sdk_config(&env)?)?;
     let service = service_fn(move |LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
         invoke(payload, context)
