@@ -124,14 +124,19 @@ impl Error {
         }
     }
 
+    /// All that stands behind this error, for the log: an SDK error by itself says little.
+    #[must_use]
+    pub fn causes(&self) -> String {
+        let first = std::error::Error::source(self);
+        let causes: Vec<_> = successors(first, |&cause| cause.source()).map(ToString::to_string).collect();
+        causes.join(": ")
+    }
+
     /// The answer as `application/problem+json`; server faults are logged here, once.
     pub fn into_response(self) -> Response<Body> {
         let (status, slug, title) = self.kind();
         if status.is_server_error() {
-            let cause = std::error::Error::source(&self);
-            let causes: Vec<_> =
-                successors(cause, |&cause| cause.source()).map(ToString::to_string).collect();
-            tracing::error!(causes = causes.join(": "), "request failed: {self}");
+            tracing::error!(causes = self.causes(), "request failed: {self}");
         }
         let detail = self.to_string();
         let (errors, quota) = match self {

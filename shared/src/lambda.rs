@@ -4,12 +4,20 @@
 
 use std::{collections::HashMap, future::Future, str::FromStr, sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_http_client::tls;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use lambda_http::{Adapter, Body, Request, Response, request::LambdaRequest, service_fn, tower::ServiceExt};
 use lambda_runtime::{Context, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::http::Answer;
 
@@ -99,22 +107,51 @@ fn answer<A: Serialize>(answer: &A) -> Result<Box<RawValue>, Error> {
 /// Runs a function as a Lambda bootstrap; returns only when it cannot start.
 pub async fn serve(function: Function) -> Result<(), Error> {
     let env = Env::process();
-    tracing_subscriber::fmt()
-        .json()
-        .with_max_level(env.optional("LOG_LEVEL")?.unwrap_or(tracing::Level::INFO))
-        .with_current_span(false)
-        .with_target(false)
-        .init();
-    let invoke = function.load(&env, &sdk_config().await)?;
+    // Libraries may log what they send, which can be secret, below the level of warnings.
+    let quiet = ["aws_", "h2", "hyper", "reqwest", "rustls"].map(|library| (library, LevelFilter::WARN));
+    let level: LevelFilter = env.optional("LOG_LEVEL")?.unwrap_or(LevelFilter::INFO);
+    let targets = Targets::new().with_targets(quiet).with_default(level);
+    let lines = tracing_subscriber::fmt::layer().json().with_span_list(false).with_target(false);
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
+    let invoke = function.load(&env, &sdk_config(&env)?)?;
     let service = service_fn(move |LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
         invoke(payload, context)
     });
     lambda_runtime::run(service).await
 }
 
-/// The SDK's configuration with the one HTTP client that every service client shares.
-pub async fn sdk_config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await
+/// The SDK's configuration, from the variables that Lambda sets.
+///
+/// The SDK's own loader would look for credentials in files, in roles and at metadata services
+/// too: that is a fifth of the package, and time at every cold start, for what a function cannot
+/// have.
+pub fn sdk_config(env: &Env) -> Result<SdkConfig, EnvError> {
+    Ok(SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(env.required::<String>("AWS_REGION")?))
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .service_config(Endpoints::of(env))
+        .http_client(http_client())
+        .build())
+}
+
+/// The variables `AWS_ENDPOINT_URL_<SERVICE>` and `AWS_ENDPOINT_URL`.
+#[derive(Debug)]
+struct Endpoints(HashMap<String, String>);
+
+impl Endpoints {
+    fn of(env: &Env) -> Self {
+        let named =
+            env.0.iter().filter(|(name, url)| name.starts_with("AWS_ENDPOINT_URL") && !url.is_empty());
+        Self(named.map(|(name, url)| (name.clone(), url.clone())).collect())
+    }
+}
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_ascii_uppercase().replace(' ', "_");
+        self.0.get(&format!("{}_{service}", key.env())).or_else(|| self.0.get(key.env())).cloned()
+    }
 }
 
 /// Connections are given up after 20 idle seconds: a frozen sandbox cannot see that the other
@@ -163,5 +200,35 @@ impl Env {
     pub fn optional<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, EnvError> {
         let Some(text) = self.0.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| EnvError::Malformed(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_of_one_service_goes_before_that_of_all() {
+        let env = Env::of([
+            ("AWS_ENDPOINT_URL", "http://localhost:1"),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://localhost:2"),
+            ("AWS_ENDPOINT_URL_KMS", ""),
+        ]);
+        let endpoints = Endpoints::of(&env);
+        for (service, url) in [
+            ("DynamoDB", "http://localhost:1"),
+            ("Secrets Manager", "http://localhost:2"),
+            ("KMS", "http://localhost:1"),
+        ] {
+            let key = ServiceConfigKey::builder().service_id(service).profile("").env("AWS_ENDPOINT_URL");
+            let found = endpoints.load_config(key.build().unwrap());
+            assert_eq!(found.as_deref(), Some(url), "{service}");
+        }
+    }
+
+    #[test]
+    fn a_function_without_a_region_does_not_start() {
+        let missing = sdk_config(&Env::of([("AWS_REGION", "")])).err();
+        assert_eq!(missing, Some(EnvError::Missing("AWS_REGION")));
     }
 }

@@ -1,17 +1,16 @@
 //! `GET /api/health`: whether the service and what it depends on are up.
 //!
-//! A dependency is asked for a row that never exists: the cheapest call that proves name,
-//! permission, network and table at once. Callers learn `ok` or `unavailable`; why is logged.
+//! Callers learn `ok` or `unavailable` of each dependency; why is logged.
 
 use std::{sync::Arc, time::Duration};
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::{Client, error::DisplayErrorContext, types::AttributeValue};
 use lambda_http::{Request, http::StatusCode};
 use serde::Serialize;
 use shared::{
     http::{self, Answer},
     lambda::{Env, EnvError, Function},
+    store::{self, Probe},
 };
 
 /// How long a dependency may take. Longer counts as down: a load balancer would not wait.
@@ -19,33 +18,37 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What this function may touch; its policy in `template.yaml` grants no more.
 struct Deps {
-    client: Client,
-    api_keys: String,
-    ledger: String,
-    activity: String,
+    api_keys: Probe,
+    ledger: Probe,
+    activity: Probe,
 }
 
 impl Deps {
     fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
+        let client = store::client(sdk);
         Ok(Self {
-            client: Client::new(sdk),
-            api_keys: env.required("API_KEYS_TABLE")?,
-            ledger: env.required("LEDGER_TABLE")?,
-            activity: env.required("ACTIVITY_TABLE")?,
+            api_keys: Probe::load(env, &client, "API_KEYS_TABLE")?,
+            ledger: Probe::load(env, &client, "LEDGER_TABLE")?,
+            activity: Probe::load(env, &client, "ACTIVITY_TABLE")?,
         })
     }
+}
 
-    /// Reads a row that never exists.
-    async fn probe(&self, table: &str) -> State {
-        let absent = || AttributeValue::S("HEALTH".to_owned());
-        let read = self.client.get_item().table_name(table).key("pk", absent()).key("sk", absent());
-        let cause = match tokio::time::timeout(PATIENCE, read.send()).await {
-            Ok(Ok(_)) => return State::Ok,
-            Ok(Err(error)) => DisplayErrorContext(error).to_string(),
-            Err(_) => format!("no answer within {} seconds", PATIENCE.as_secs()),
-        };
-        tracing::error!(table, cause, "a dependency is unavailable");
-        State::Unavailable
+async fn state(name: &str, probe: &Probe) -> State {
+    match tokio::time::timeout(PATIENCE, probe.answers()).await {
+        Ok(Ok(())) => State::Ok,
+        Ok(Err(error)) => {
+            tracing::error!(dependency = name, causes = error.causes(), "a dependency is unavailable");
+            State::Unavailable
+        }
+        Err(_) => {
+            tracing::error!(
+                dependency = name,
+                after_seconds = PATIENCE.as_secs(),
+                "a dependency does not answer"
+            );
+            State::Unavailable
+        }
     }
 }
 
@@ -78,8 +81,11 @@ pub fn function() -> Function {
 }
 
 async fn handle(deps: Arc<Deps>, _request: Request) -> Answer {
-    let (api_keys, ledger, activity) =
-        tokio::join!(deps.probe(&deps.api_keys), deps.probe(&deps.ledger), deps.probe(&deps.activity));
+    let (api_keys, ledger, activity) = tokio::join!(
+        state("api_keys", &deps.api_keys),
+        state("ledger", &deps.ledger),
+        state("activity", &deps.activity)
+    );
     let up = [api_keys, ledger, activity].iter().all(|state| *state == State::Ok);
     let (code, status) =
         if up { (StatusCode::OK, State::Ok) } else { (StatusCode::SERVICE_UNAVAILABLE, State::Degraded) };
@@ -93,6 +99,7 @@ mod tests {
 
     use aws_config::BehaviorVersion;
     use aws_sdk_dynamodb::{
+        Client,
         config::{Credentials, Region, SharedCredentialsProvider},
         types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
     };

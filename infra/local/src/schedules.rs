@@ -293,7 +293,16 @@ fn time(millis: i64) -> DateTime<Utc> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use serde_json::Value;
+    use shared::lambda::Function;
+
     use super::*;
+    use crate::template;
 
     fn utc(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -360,5 +369,57 @@ mod tests {
         ] {
             assert!(Expression::parse(expression, zone).is_err(), "{expression}");
         }
+    }
+
+    /// How often the function that always fails was run.
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+    async fn fail(_deps: Arc<()>, _event: Value) -> Result<(), shared::lambda::Error> {
+        RUNS.fetch_add(1, Ordering::Relaxed);
+        Err("asked to fail".into())
+    }
+
+    /// A firing of that function, written down, and what `fire` needs for it.
+    fn firing() -> (Rows, Arc<Functions>, Arc<Schedule>, DateTime<Utc>) {
+        let function = template::Function {
+            binary: "fail".into(),
+            environment: BTreeMap::new(),
+            timeout: Duration::from_secs(1),
+        };
+        let library = Function::event(|_, _| Ok(()), fail);
+        let sdk = aws_config::SdkConfig::builder().build();
+        let functions =
+            Functions::load(&[("fail", library)].into(), &[("Fail".to_owned(), function)].into(), &sdk)
+                .unwrap();
+        let schedule = Schedule {
+            name: "Often".into(),
+            expression: Expression::parse("rate(1 hour)", None).unwrap(),
+            function: "Fail".into(),
+            input: None,
+            source: Source::Rule,
+        };
+        let (rows, at) = (Rows::open(None).unwrap(), utc("2026-01-01T00:00:00Z"));
+        let insert = "INSERT INTO firings (name, at_ms) VALUES ('Often', ?)";
+        rows.run_here(|rows| rows.execute(insert, [at.timestamp_millis()])).unwrap();
+        (rows, Arc::new(functions), Arc::new(schedule), at)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_fails_is_run_twice_more_unless_the_runner_stops() {
+        let began = tokio::time::Instant::now();
+        let (rows, functions, schedule, at) = firing();
+        let (_running, stop) = watch::channel(false);
+        fire(rows.clone(), functions, schedule, at, stop).await;
+        assert_eq!((RUNS.swap(0, Ordering::Relaxed), began.elapsed().as_secs()), (3, 180));
+        assert!(rows.run_here(|rows| unfinished(rows, "Often")).unwrap().is_empty(), "given up");
+
+        let (rows, functions, schedule, at) = firing();
+        let (stopping, stop) = watch::channel(false);
+        let fired = tokio::spawn(fire(rows.clone(), functions, schedule, at, stop));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        stopping.send_replace(true);
+        fired.await.unwrap();
+        assert_eq!(RUNS.load(Ordering::Relaxed), 1);
+        assert_eq!(rows.run_here(|rows| unfinished(rows, "Often")).unwrap(), [at], "for the next start");
     }
 }

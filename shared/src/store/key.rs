@@ -48,6 +48,11 @@ impl Key {
         Item::from([("pk".to_owned(), s(&self.pk)), ("sk".to_owned(), s(&self.sk))])
     }
 
+    /// Of no row, in any table.
+    pub(crate) fn absent() -> Self {
+        Self { pk: "HEALTH".to_owned(), sk: "HEALTH".to_owned() }
+    }
+
     pub(crate) fn api_key(workspace: &Workspace, id: &str) -> Self {
         Self { pk: format!("WORKSPACE#{workspace}"), sk: format!("KEY#{id}") }
     }

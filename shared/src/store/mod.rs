@@ -131,9 +131,27 @@ pub(crate) fn update(
     Ok(TransactWriteItem::builder().update(update.build().map_err(unavailable)?).build())
 }
 
+/// Asks a table whether it answers, by a row that never exists: the cheapest call that proves
+/// name, permission, network and table at once.
+pub struct Probe(Table);
+
+impl Probe {
+    /// Probes the table that the environment variable names.
+    pub fn load(env: &Env, client: &Client, variable: &'static str) -> Result<Self, EnvError> {
+        Table::load(env, client, variable).map(Self)
+    }
+
+    /// Succeeds when the table answers. One read.
+    pub async fn answers(&self) -> Result<(), Error> {
+        let Self(Table { client, name }) = self;
+        let read = client.get_item().table_name(name).set_key(Some(Key::absent().item()));
+        read.send().await.map(|_| ()).map_err(|error| unavailable(error.into_service_error()))
+    }
+}
+
 /// The one DynamoDB client of a function.
 #[must_use]
-pub(crate) fn client(sdk: &SdkConfig) -> Client {
+pub fn client(sdk: &SdkConfig) -> Client {
     Client::new(sdk)
 }
 
