@@ -133,14 +133,16 @@ def pytest(*arguments: object) -> list[object]:
 
 def lint(count: Count) -> None:
     """What needs nothing to run."""
-    denied = {"RUSTDOCFLAGS": "-D warnings"}
+    denied = {"RUSTDOCFLAGS": "-D warnings -A rustdoc::private-intra-doc-links"}
+    # The private items too: this workspace is read by those who work on it.
+    document = ["cargo", "doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]
     count.run("format", ["cargo", "fmt", "--check"])
     clippy = ["cargo", "clippy", "--quiet", "--workspace", "--all-targets"]
     count.run("clippy", [*clippy, "--", "-D", "warnings"])
     # Targets that a plain `cargo test` leaves out, `--all-targets` leaves out too.
     ours = ["cargo", "clippy", "--quiet", "-p", "tests", "--test", "e2e", "--test", "faults"]
     count.run("clippy of the tests", [*ours, "--", "-D", "warnings"])
-    count.run("documentation", ["cargo", "doc", "--quiet", "--workspace", "--no-deps"], denied)
+    count.run("documentation", document, denied)
     count.run("static checks", pytest("tests/static"))
 
 
