@@ -19,7 +19,7 @@ bench: ## latency, memory, size and price of each function beside a minimal one
 	cargo run --release -p bench
 
 deploy: $(VENV) ## build with cargo-lambda and deploy to AWS; asks what it needs to know
-	PATH="$$PWD/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 sh -c 'sam build --beta-features && sam deploy --guided'
+	PATH="$$PWD/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 sh -c 'sam build && sam deploy --guided'
 
 fmt: ## format the code
 	cargo fmt
