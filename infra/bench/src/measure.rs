@@ -21,6 +21,8 @@ pub struct Effort {
     /// Processes of each side that share the warm invocations: where the system puts one, and
     /// what it shares a processor with, moves its figures by a third.
     pub pairs: usize,
+    /// Whether to deflate the bootstraps, which takes long with those of a debug build.
+    pub packages: bool,
 }
 
 /// Invocations before the warm ones, in which connections, allocator and caches settle.
@@ -43,7 +45,7 @@ pub struct Figures {
     pub warm_cpu: Duration,
     /// Bytes resident at most.
     pub memory: u64,
-    /// Bytes of the package that is uploaded.
+    /// Bytes of the package that is uploaded, if the effort is made.
     pub package: u64,
 }
 
@@ -122,10 +124,11 @@ pub async fn compare(
         }
     }
 
+    let package = |name| if effort.packages { package(stage, name) } else { Ok(0) };
     let [function, floor] = samples;
     Ok(Comparison {
-        function: function.figures(memory[0], package(stage, sides[0].0)?),
-        floor: floor.figures(memory[1], package(stage, sides[1].0)?),
+        function: function.figures(memory[0], package(case.function)?),
+        floor: floor.figures(memory[1], package(case.floor)?),
         first_calls,
         calls,
     })
