@@ -16,6 +16,7 @@ lint: $(VENV) ## only formatting, lints, documentation and the static checks of 
 	.venv/bin/python tests/run.py lint
 
 bench: ## latency, memory, size and price of each function beside a minimal one
+	cargo build --release $(patsubst functions/%,-p %,$(wildcard functions/*)) -p floor
 	cargo run --release -p bench
 
 deploy: $(VENV) ## build with cargo-lambda and deploy to AWS; asks what it needs to know

@@ -102,9 +102,9 @@ async fn measure_all(arguments: &Arguments, directory: &std::path::Path) -> Resu
     cases.retain(|case| arguments.only.is_empty() || arguments.only.iter().any(|only| only == case.function));
 
     let effort = if arguments.quick {
-        Effort { cold: 1, warm: 10, pairs: 1 }
+        Effort { cold: 1, warm: 10, pairs: 1, packages: false }
     } else {
-        Effort { cold: arguments.cold, warm: arguments.warm, pairs: PAIRS }
+        Effort { cold: arguments.cold, warm: arguments.warm, pairs: PAIRS, packages: true }
     };
     let mut results = Vec::new();
     for case in cases {

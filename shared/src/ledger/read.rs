@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use futures::future::try_join;
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ use crate::{
 
 /// Days that count as recent for sign-ups, today included.
 const RECENT_DAYS: u64 = 30;
+/// Months that these days, and sign-ups that lie a day ahead, can stand in.
+const RECENT_MONTHS: u64 = 3;
 /// Days of a window at most: their counters then fit into one page of a query.
 const WINDOW_DAYS: u64 = 366;
 
@@ -95,12 +97,11 @@ impl Ledger {
         const LIST: &str = "users";
         let today = self.today(now);
         let recent = Window { from: today - Days::new(RECENT_DAYS - 1), to: today + Days::new(1) };
-        let first_day = Key::user_counter(workspace, Counter::Day(recent.from), 0);
-        // Today in one zone can be tomorrow in another, and sign-ups may lie a day ahead.
-        let counter_rows = u64::from(SHARDS) * (RECENT_DAYS + 2 + 1);
+        let first_month = Key::user_counter(workspace, Counter::month_of(recent.from), 0);
+        let counter_rows = u64::from(SHARDS) * (RECENT_MONTHS + 1);
         let (counters, users, more) = match cursor {
             None => {
-                let (rows, more) = self.range(&first_day, USERS_END, counter_rows + limit + 1).await?;
+                let (rows, more) = self.range(&first_month, USERS_END, counter_rows + limit + 1).await?;
                 let (counters, users): (Vec<_>, Vec<_>) =
                     rows.into_iter().partition(|row| counter(row).is_some());
                 (counters, users, more)
@@ -108,14 +109,21 @@ impl Ledger {
             Some(cursor) => {
                 let after = cursor::decode(workspace, LIST, cursor)?;
                 let ((counters, _), (users, more)) = try_join(
-                    self.range(&first_day, USER_SUMS_END, counter_rows),
+                    self.range(&first_month, USER_SUMS_END, counter_rows),
                     self.range(&Key::users_after(workspace, &after), USERS_END, limit + 1),
                 )
                 .await?;
                 (counters, users, more)
             }
         };
-        let totals = totals(&counters, |counter| counter == Counter::Sum, recent);
+        let recent_signups = counters_of(&counters)
+            .flat_map(|(counter, row)| {
+                row.keys().filter_map(move |name| Some((joined_on(counter, name)?, row, name)))
+            })
+            .filter(|(day, ..)| recent.contains(*day))
+            .map(|(_, row, name)| number::<i64>(row, name))
+            .sum();
+        let totals = totals(&counters, |counter| counter == Counter::Sum, recent_signups);
         page(totals, users, limit, more, |user| cursor::encode(workspace, LIST, &user.id))
     }
 
@@ -166,7 +174,12 @@ impl Ledger {
         })
         .await?;
         let in_window = |counter| matches!(counter, Counter::Day(day) if window.contains(day));
-        let totals = totals(&counters, in_window, window.recent());
+        let recent = window.recent();
+        let recent_signups = counters_of(&counters)
+            .filter(|(counter, _)| matches!(counter, Counter::Day(day) if recent.contains(*day)))
+            .map(|(_, row)| number::<i64>(row, TOTAL))
+            .sum();
+        let totals = totals(&counters, in_window, recent_signups);
         page(totals, list.items.unwrap_or_default(), limit, false, |user| {
             cursor::encode(workspace, LIST, &key::by_sign_up(user.signed_up_at, &user.id))
         })
@@ -191,18 +204,12 @@ impl Ledger {
     }
 }
 
-/// Sums up counter rows: all counters of the rows that `counts` picks, and sign-ups of `recent`.
-fn totals(rows: &[Item], counts: impl Fn(Counter) -> bool, recent: Window) -> UserTotals {
+/// Sums up all counters of the rows that `counts` picks.
+fn totals(rows: &[Item], counts: impl Fn(Counter) -> bool, recent_signups: i64) -> UserTotals {
     let mut sums = BTreeMap::<&str, i64>::new();
-    let mut signups = 0_i64;
-    for (counter, item) in rows.iter().filter_map(|item| Some((counter(item)?, item))) {
-        if matches!(counter, Counter::Day(day) if recent.contains(day)) {
-            signups += number::<i64>(item, TOTAL);
-        }
-        if counts(counter) {
-            for name in item.keys().filter(|name| matches!(item[*name], AttributeValue::N(_))) {
-                *sums.entry(name).or_default() += number::<i64>(item, name);
-            }
+    for (_, row) in counters_of(rows).filter(|(counter, _)| counts(*counter)) {
+        for name in row.keys().filter(|name| matches!(row[*name], AttributeValue::N(_))) {
+            *sums.entry(name).or_default() += number::<i64>(row, name);
         }
     }
     let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
@@ -216,13 +223,26 @@ fn totals(rows: &[Item], counts: impl Fn(Counter) -> bool, recent: Window) -> Us
         total_users: count(sums.get(TOTAL).copied().unwrap_or_default()),
         users_by_role: by(ROLE),
         users_by_status: by(STATUS),
-        recent_signups: count(signups),
+        recent_signups: count(recent_signups),
     }
+}
+
+/// The counter rows among `rows`.
+fn counters_of(rows: &[Item]) -> impl Iterator<Item = (Counter, &Item)> {
+    rows.iter().filter_map(|row| Some((counter(row)?, row)))
 }
 
 /// The counter that a row of the partition holds, if it is not a user.
 fn counter(row: &Item) -> Option<Counter> {
     Counter::of(row.get("sk")?.as_s().ok()?)
+}
+
+/// The day whose sign-ups an attribute of a month's row counts.
+fn joined_on(counter: Counter, attribute: &str) -> Option<NaiveDate> {
+    match counter {
+        Counter::Month(first) => first.with_day(attribute.parse().ok()?),
+        Counter::Day(_) | Counter::Sum => None,
+    }
 }
 
 /// The first `limit` of `users`, and a cursor if there are more.

@@ -98,10 +98,12 @@ impl User {
     }
 }
 
-/// By how much each counter moves when `old` becomes `new`.
+/// By how much each counter moves when `old` becomes `new`. A month's counters are named by the
+/// day of the month.
 pub(super) fn change(old: Option<&Stored>, new: &Stored) -> Deltas {
     let mut deltas = Deltas::default();
     for (state, by) in old.map(|old| (old, -1)).into_iter().chain([(new, 1)]) {
+        deltas.add(Counter::month_of(state.day), state.day.format("%d").to_string(), by);
         for counter in [Counter::Sum, Counter::Day(state.day)] {
             deltas.add(counter, TOTAL, by);
             deltas.add(counter, format!("{ROLE}{}", state.user.role), by);

@@ -23,15 +23,15 @@ use crate::{
     },
 };
 
-/// Users that one transaction changes at first: each brings at most its own row and two rows of
-/// days, and DynamoDB takes 100 rows.
-const GROUP: usize = 25;
-/// Transactions of one call under way at the same time.
-const CONCURRENT: usize = 4;
+/// Users that one transaction changes at first: each brings at most its own row and the counters
+/// of two days and two months, and DynamoDB takes 100 rows.
+const GROUP: usize = 19;
+/// Transactions of one call under way at the same time: all of them.
+const CONCURRENT: usize = 6;
 
 impl Ledger {
-    /// Takes at most 100 changes of users, in order. One read, and one transaction for each 25
-    /// users, four at a time; those that meet another writer are repeated. All of it may be
+    /// Takes at most 100 changes of users, in order. One read, and one transaction for each 19
+    /// users, all at a time; those that meet another writer are repeated. All of it may be
     /// repeated after a failure: what was stored is then unchanged.
     pub async fn put_users(&self, workspace: &Workspace, users: Vec<User>) -> Result<Vec<Outcome>, Error> {
         let mut outcomes = vec![Outcome::Unchanged; users.len()];

@@ -7,6 +7,7 @@
 //! | `ApiKeys` | meter of a day  | `METER#<w>#<key id>`       | `DAY#<date>`             | admission (one update); last days |
 //! | `Ledger` | user totals     | `USERS#<w>`                | `SUM#<shard>`            | with the first page of users |
 //! | `Ledger` | users of a day  | `USERS#<w>`                | `DAY#<date>#<shard>`     | range of days |
+//! | `Ledger` | sign-ups of a month | `USERS#<w>`             | `MONTH#<month>#<shard>`  | with the first page of users |
 //! | `Ledger` | user            | `USERS#<w>`                | `USER#<id>`              | batch get; pages in id order |
 //! | `Ledger` | … by sign-up    | gsi1 `USERS#<w>`           | `<signed_up_at>#<id>`    | pages of a window, newest first |
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
@@ -15,19 +16,19 @@
 //! is 2 units.
 //! - A meter row takes one unit a call: 1,000 calls a second for one key, which is 3,600 times
 //!   the default limit.
-//! - `USERS#<w>`: a change of a user is 2 units for the user and at most 6 for counters, which a
-//!   batch shares; so 125 to 400 changes a second, steady, in one workspace, and more once
+//! - `USERS#<w>`: a change of a user is 2 units for the user and at most 10 for counters, which a
+//!   batch shares; so 80 to 400 changes a second, steady, in one workspace, and more once
 //!   DynamoDB splits the partition by sort key. Users are a slow stream, and standing together
 //!   is what lets totals and a page be one read. Within the partition no single row is hot:
 //!   counters have [`SHARDS`] rows a day.
 //! - Nothing else is written more than a few times a day.
 //!
-//! `DAY#` sorts before `SUM#` and that before `USER#`: the days of a month, the totals and the
+//! `MONTH#` sorts before `SUM#` and that before `USER#`: the last months, the totals and the
 //! first users are one contiguous range, hence one query.
 //!
 //! No part of a key can contain `#`: workspaces and ids are checked where they enter.
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Item, s};
@@ -77,6 +78,7 @@ impl Key {
     pub(crate) fn user_counter(workspace: &Workspace, counter: Counter, shard: u8) -> Self {
         let sk = match counter {
             Counter::Day(day) => format!("DAY#{day}#{shard:02}"),
+            Counter::Month(first) => format!("MONTH#{}#{shard:02}", first.format("%Y-%m")),
             Counter::Sum => format!("SUM#{shard:02}"),
         };
         Self { pk: users(workspace), sk }
@@ -93,18 +95,26 @@ impl Key {
 /// Which counter of a workspace's users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Counter {
-    /// Those who joined on a day, in the workspace's time zone.
+    /// Those who joined on a day, in the workspace's time zone, by role and status.
     Day(NaiveDate),
+    /// How many joined on each day of a month, which is named by its first.
+    Month(NaiveDate),
     /// All of them.
     Sum,
 }
 
 impl Counter {
+    /// The month that counts a day.
+    pub(crate) fn month_of(day: NaiveDate) -> Self {
+        Self::Month(day.with_day(1).unwrap_or(day))
+    }
+
     /// The counter whose row this is; `None` is a user's row.
     pub(crate) fn of(sk: &str) -> Option<Self> {
         match sk.split('#').collect::<Vec<_>>()[..] {
             ["SUM", _] => Some(Self::Sum),
             ["DAY", day, _] => day.parse().ok().map(Self::Day),
+            ["MONTH", month, _] => format!("{month}-01").parse().ok().map(Self::Month),
             _ => None,
         }
     }

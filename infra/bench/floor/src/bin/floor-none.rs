@@ -1,10 +1,15 @@
-//! The floor of a function that calls nothing.
+//! The floor of a function that calls nothing: it repeats one answer, `FLOOR_ANSWER`.
+
+use std::env;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), floor::Error> {
-    lambda_runtime::run(service_fn(|_: LambdaEvent<Value>| async { Ok::<_, floor::Error>(floor::answer()) }))
-        .await
+    let answer: &Value = &serde_json::from_str(&env::var("FLOOR_ANSWER")?)?;
+    lambda_runtime::run(service_fn(move |_: LambdaEvent<Value>| async move {
+        Ok::<_, floor::Error>(answer.clone())
+    }))
+    .await
 }
