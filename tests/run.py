@@ -183,6 +183,8 @@ def on_emulator(count: Count, runner: Runner, directory: Path) -> None:
 
 def main() -> int:
     """The command line."""
+    # Ends the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     stages = sys.argv[1:] or ["lint", "unit", "runner", "faults", "emulator"]
     count = Count()
     if "lint" in stages:
