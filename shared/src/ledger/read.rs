@@ -79,7 +79,7 @@ pub struct UserPage {
     #[serde(flatten)]
     pub totals: UserTotals,
     /// The page.
-    pub users: Vec<User>,
+    pub users: Vec<User<String>>,
     /// Continues the list.
     pub next_cursor: Option<String>,
 }
@@ -102,8 +102,7 @@ impl Ledger {
         let (counters, users, more) = match cursor {
             None => {
                 let (rows, more) = self.range(&first_month, USERS_END, counter_rows + limit + 1).await?;
-                let (counters, users): (Vec<_>, Vec<_>) =
-                    rows.into_iter().partition(|row| counter(row).is_some());
+                let (counters, users) = split(rows);
                 (counters, users, more)
             }
             Some(cursor) => {
@@ -113,18 +112,19 @@ impl Ledger {
                     self.range(&Key::users_after(workspace, &after), USERS_END, limit + 1),
                 )
                 .await?;
-                (counters, users, more)
+                (split(counters).0, users, more)
             }
         };
-        let recent_signups = counters_of(&counters)
+        let recent_signups = counters
+            .iter()
             .flat_map(|(counter, row)| {
-                row.keys().filter_map(move |name| Some((joined_on(counter, name)?, row, name)))
+                row.keys().filter_map(move |name| Some((joined_on(*counter, name)?, row, name)))
             })
             .filter(|(day, ..)| recent.contains(*day))
             .map(|(_, row, name)| number::<i64>(row, name))
             .sum();
         let totals = totals(&counters, |counter| counter == Counter::Sum, recent_signups);
-        page(totals, users, limit, more, |user| cursor::encode(workspace, LIST, &user.id))
+        page(totals, users, limit, more, "id", |id| cursor::encode(workspace, LIST, id))
     }
 
     /// Totals and a page of the users who joined in a window, newest first. Two queries at the
@@ -175,14 +175,15 @@ impl Ledger {
         .await?;
         let in_window = |counter| matches!(counter, Counter::Day(day) if window.contains(day));
         let recent = window.recent();
-        let recent_signups = counters_of(&counters)
+        let counters = split(counters).0;
+        let recent_signups = counters
+            .iter()
             .filter(|(counter, _)| matches!(counter, Counter::Day(day) if recent.contains(*day)))
             .map(|(_, row)| number::<i64>(row, TOTAL))
             .sum();
         let totals = totals(&counters, in_window, recent_signups);
-        page(totals, list.items.unwrap_or_default(), limit, false, |user| {
-            cursor::encode(workspace, LIST, &key::by_sign_up(user.signed_up_at, &user.id))
-        })
+        let users = list.items.unwrap_or_default();
+        page(totals, users, limit, false, "gsi1sk", |place| cursor::encode(workspace, LIST, place))
     }
 
     /// Rows of a partition from `from` up to the sort key `to`, at most `limit`, and whether
@@ -205,9 +206,9 @@ impl Ledger {
 }
 
 /// Sums up all counters of the rows that `counts` picks.
-fn totals(rows: &[Item], counts: impl Fn(Counter) -> bool, recent_signups: i64) -> UserTotals {
+fn totals(counters: &[(Counter, Item)], counts: impl Fn(Counter) -> bool, recent_signups: i64) -> UserTotals {
     let mut sums = BTreeMap::<&str, i64>::new();
-    for (_, row) in counters_of(rows).filter(|(counter, _)| counts(*counter)) {
+    for (_, row) in counters.iter().filter(|(counter, _)| counts(*counter)) {
         for name in row.keys().filter(|name| matches!(row[*name], AttributeValue::N(_))) {
             *sums.entry(name).or_default() += number::<i64>(row, name);
         }
@@ -227,14 +228,16 @@ fn totals(rows: &[Item], counts: impl Fn(Counter) -> bool, recent_signups: i64) 
     }
 }
 
-/// The counter rows among `rows`.
-fn counters_of(rows: &[Item]) -> impl Iterator<Item = (Counter, &Item)> {
-    rows.iter().filter_map(|row| Some((counter(row)?, row)))
-}
-
-/// The counter that a row of the partition holds, if it is not a user.
-fn counter(row: &Item) -> Option<Counter> {
-    Counter::of(row.get("sk")?.as_s().ok()?)
+/// The counters among the rows of the partition, and the users.
+fn split(rows: Vec<Item>) -> (Vec<(Counter, Item)>, Vec<Item>) {
+    let (mut counters, mut users) = (Vec::new(), Vec::new());
+    for row in rows {
+        match row.get("sk").and_then(|sk| Counter::of(sk.as_s().ok()?)) {
+            Some(counter) => counters.push((counter, row)),
+            None => users.push(row),
+        }
+    }
+    (counters, users)
 }
 
 /// The day whose sign-ups an attribute of a month's row counts.
@@ -245,17 +248,21 @@ fn joined_on(counter: Counter, attribute: &str) -> Option<NaiveDate> {
     }
 }
 
-/// The first `limit` of `users`, and a cursor if there are more.
+/// The first `limit` of `users`, and a cursor if there are more: it holds what the last one has
+/// in the attribute `place`.
 fn page(
     totals: UserTotals,
-    users: Vec<Item>,
+    mut users: Vec<Item>,
     limit: u64,
     more: bool,
-    cursor: impl Fn(&User) -> String,
+    place: &str,
+    cursor: impl Fn(&str) -> String,
 ) -> Result<UserPage, Error> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = more || users.len() > limit;
-    let users: Vec<User> = users.into_iter().take(limit).map(store::entity).collect::<Result<_, _>>()?;
-    let next_cursor = users.last().filter(|_| more).map(cursor);
+    users.truncate(limit);
+    let last = users.last().filter(|_| more).and_then(|last| last.get(place)?.as_s().ok());
+    let next_cursor = last.map(|place| cursor(place));
+    let users = users.into_iter().map(store::entity).collect::<Result<_, _>>()?;
     Ok(UserPage { totals, users, next_cursor })
 }

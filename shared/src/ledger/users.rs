@@ -15,9 +15,9 @@ use crate::{
     time,
 };
 
-/// A user, as partners tell of them.
+/// A user, as partners tell of them. A list, which only passes times on, leaves them text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct User {
+pub struct User<Time = DateTime<Utc>> {
     /// The product's own id of the user.
     pub id: String,
     /// Where they can be written to.
@@ -30,9 +30,9 @@ pub struct User {
     /// The product's word for how they stand.
     pub status: String,
     /// When they joined.
-    pub signed_up_at: DateTime<Utc>,
+    pub signed_up_at: Time,
     /// When all this was so; of two states, the later one holds.
-    pub updated_at: DateTime<Utc>,
+    pub updated_at: Time,
 }
 
 /// Tells users apart; whom they are is personal and stays out of logs.

@@ -111,10 +111,12 @@ impl Counter {
 
     /// The counter whose row this is; `None` is a user's row.
     pub(crate) fn of(sk: &str) -> Option<Self> {
-        match sk.split('#').collect::<Vec<_>>()[..] {
-            ["SUM", _] => Some(Self::Sum),
-            ["DAY", day, _] => day.parse().ok().map(Self::Day),
-            ["MONTH", month, _] => format!("{month}-01").parse().ok().map(Self::Month),
+        let (kind, rest) = sk.split_once('#')?;
+        let (period, _) = rest.split_once('#').unwrap_or_default();
+        match kind {
+            "SUM" => Some(Self::Sum),
+            "DAY" => period.parse().ok().map(Self::Day),
+            "MONTH" => format!("{period}-01").parse().ok().map(Self::Month),
             _ => None,
         }
     }
