@@ -19,7 +19,7 @@ const EXPIRES_IN_DAYS: u64 = 365;
 const RATE_LIMIT: u64 = 1000;
 /// A 30-second poller makes 120 calls an hour.
 const SYNC_RATE_LIMIT: u64 = 300;
-/// Far above what one key's meter row takes is never needed.
+/// Calls an hour; a quarter of what one key's meter row takes at most.
 const LIMIT_MAX: u64 = 1_000_000;
 
 /// What this function may touch; its policy in `template.yaml` grants no more.

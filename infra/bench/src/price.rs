@@ -9,13 +9,13 @@ use crate::{case::Case, measure::Comparison};
 const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
 /// Lambda, a million requests (same page).
 const LAMBDA_REQUESTS: f64 = 0.20;
-/// API Gateway, a million requests of an HTTP API of up to 512 KB, first 300 million a month
-/// (aws.amazon.com/api-gateway/pricing, 2024-11).
+/// API Gateway, a million requests of an HTTP API of up to 512 KB, first 300 million a month. Like
+/// those of `DynamoDB`, commonly known and not checked against aws.amazon.com/api-gateway/pricing.
 const HTTP_API_REQUESTS: f64 = 1.00;
-/// `DynamoDB` on demand, a million write request units, standard table class
-/// (aws.amazon.com/dynamodb/pricing/on-demand, since 2024-11).
+/// `DynamoDB` on demand, a million write request units, standard table class; not checked
+/// against aws.amazon.com/dynamodb/pricing/on-demand.
 const WRITE_UNITS: f64 = 0.625;
-/// `DynamoDB` on demand, a million read request units (same page).
+/// `DynamoDB` on demand, a million read request units; not checked either.
 const READ_UNITS: f64 = 0.125;
 
 /// Memory that buys one whole processor of Lambda.
