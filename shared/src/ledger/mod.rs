@@ -5,6 +5,7 @@
 //! counter shard. Nothing else touches counters, so the same change twice, or two changes in the
 //! wrong order, leave the same totals, and reading them costs the same at any size.
 
+pub mod money;
 pub mod users;
 
 mod counter;
