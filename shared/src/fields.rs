@@ -4,7 +4,7 @@
 //! rule; what fails is noted and replaced by a default that never leaves, because
 //! [`Fields::finish`] refuses when anything was noted or any field was left over.
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, Duration, NaiveDate, Utc};
 use serde_json::{Map, Value};
 
 use crate::FieldError;
@@ -41,9 +41,8 @@ impl Fields {
         if let Some(value) = self.optional(name, rule) {
             return value;
         }
-        let field = format!("{}{name}", self.path);
-        if !self.errors.iter().any(|error| error.field == field) {
-            self.errors.push(FieldError::new(field, "is required"));
+        if self.is_good(name) {
+            self.refuse(name, "is required");
         }
         T::default()
     }
@@ -58,6 +57,41 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// Takes a list of `min` to `max` objects, each with a reader of its own that is told where
+    /// the object stands. Absent is empty.
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        min: usize,
+        max: usize,
+        read: impl Fn(&str, Value) -> Result<T, Vec<FieldError>>,
+    ) -> Vec<T> {
+        let values = match self.map.remove(name) {
+            Some(Value::Array(values)) => Some(values),
+            None | Some(Value::Null) => Some(Vec::new()),
+            Some(_) => None,
+        };
+        let Some(values) = values.filter(|values| (min..=max).contains(&values.len())) else {
+            self.refuse(name, format!("must be a list of {min} to {max} objects"));
+            return Vec::new();
+        };
+        let mut list = Vec::new();
+        for (at, value) in values.into_iter().enumerate() {
+            match read(&format!("{}{name}[{at}]", self.path), value) {
+                Ok(one) => list.push(one),
+                Err(errors) => self.errors.extend(errors),
+            }
+        }
+        list
+    }
+
+    /// Whether nothing was noted of this field so far.
+    #[must_use]
+    pub fn is_good(&self, name: &str) -> bool {
+        let field = format!("{}{name}", self.path);
+        !self.errors.iter().any(|error| error.field == field)
     }
 
     /// Notes a fault that only several fields together show.
@@ -113,6 +147,22 @@ pub fn word(value: &Value) -> Result<String, String> {
         .ok_or_else(|| "must be 1 to 32 of the characters a-z, 0-9, _ and -".to_owned())
 }
 
+/// A name that counters go by, such as a plan's: 1 to 64 of letters, digits, `_`, `.` and `-`.
+pub fn label(value: &Value) -> Result<String, String> {
+    value
+        .as_str()
+        .filter(|label| (1..=64).contains(&label.len()))
+        .filter(|label| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)))
+        .map(str::to_owned)
+        .ok_or_else(|| "must be 1 to 64 of the characters A-Z, a-z, 0-9, _, . and -".to_owned())
+}
+
+/// An amount of money in minor units: a whole number up to 2^53, which every JSON reader keeps
+/// exact.
+pub fn minor_units(value: &Value) -> Result<i64, String> {
+    integer(0, 1 << 53)(value).map(u64::cast_signed)
+}
+
 /// A whole number from `min` to `max`. JSON has one kind of number: `24.0` is as whole as `24`.
 pub fn integer(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, String> {
     let whole = |value: &Value| value.as_number()?.to_string().trim_end_matches(".0").parse().ok();
@@ -140,6 +190,16 @@ pub fn timestamp(value: &Value) -> Result<DateTime<Utc>, String> {
         .filter(|time: &DateTime<Utc>| (1970..=9999).contains(&time.year()))
         .and_then(|time| DateTime::from_timestamp_micros(time.timestamp_micros()))
         .ok_or_else(|| "must be a time in RFC 3339, such as 2026-01-31T12:00:00Z".to_owned())
+}
+
+/// A point in time that is over. A day ahead passes, because clocks and time zones are often
+/// wrong by hours.
+pub fn past(now: DateTime<Utc>) -> impl Fn(&Value) -> Result<DateTime<Utc>, String> {
+    let latest = now + Duration::days(1);
+    move |value| match timestamp(value)? {
+        time if time <= latest => Ok(time),
+        _ => Err("must not lie in the future".to_owned()),
+    }
 }
 
 /// A calendar day, `YYYY-MM-DD`.

@@ -14,8 +14,18 @@ use crate::{
 pub enum Call {
     /// `GET /api/devops/sync/users`
     SyncUsers,
+    /// `GET /api/devops/sync/revenue`
+    SyncRevenue,
+    /// `GET /api/devops/sync/commissions`
+    SyncCommissions,
     /// `PUT /api/ingest/users`
     IngestUsers,
+    /// `PUT /api/ingest/subscriptions`
+    IngestSubscriptions,
+    /// `PUT /api/ingest/transactions`
+    IngestTransactions,
+    /// `PUT /api/ingest/commissions`
+    IngestCommissions,
 }
 
 impl Call {
@@ -24,7 +34,12 @@ impl Call {
     pub fn name(self) -> &'static str {
         match self {
             Self::SyncUsers => "sync-users",
+            Self::SyncRevenue => "sync-revenue",
+            Self::SyncCommissions => "sync-commissions",
             Self::IngestUsers => "ingest-users",
+            Self::IngestSubscriptions => "ingest-subscriptions",
+            Self::IngestTransactions => "ingest-transactions",
+            Self::IngestCommissions => "ingest-commissions",
         }
     }
 
@@ -32,14 +47,17 @@ impl Call {
     #[must_use]
     pub fn permission(self) -> Permission {
         match self {
-            Self::SyncUsers => Permission::ReadMetrics,
-            Self::IngestUsers => Permission::WriteMetrics,
+            Self::SyncUsers | Self::SyncRevenue | Self::SyncCommissions => Permission::ReadMetrics,
+            Self::IngestUsers
+            | Self::IngestSubscriptions
+            | Self::IngestTransactions
+            | Self::IngestCommissions => Permission::WriteMetrics,
         }
     }
 
     /// Whether the limit per sync endpoint holds beside the one of the key.
     pub(super) fn is_sync(self) -> bool {
-        matches!(self, Self::SyncUsers)
+        matches!(self, Self::SyncUsers | Self::SyncRevenue | Self::SyncCommissions)
     }
 }
 

@@ -1,8 +1,148 @@
 //! Counters: rows of numbers that only ever move by differences.
+//!
+//! A counter row holds *tallies*. In the row of the sum they count what is so now, in the row of
+//! a day what has its own day then (what joined, was paid, was earned). With [`moved`] before
+//! their names, in rows of days and months, they count what changed then: all movements up to a
+//! day add up to the tally as of its end.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
+use super::{money::Currency, subscriptions::SubscriptionStatus, transactions::TransactionKind};
 use crate::store::key::Counter;
+
+/// What a number in a counter row counts. Amounts are minor units unless something else is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Tally<'a> {
+    /// Users.
+    Users,
+    /// … by role.
+    Role(&'a str),
+    /// … by status.
+    Status(&'a str),
+
+    /// Net amount of transactions.
+    Net(Currency, TransactionKind),
+    /// … of those for subscriptions, by plan; those that name none are [`UNASSIGNED`].
+    PlanNet(Currency, &'a str),
+    /// What of it was given back.
+    Refunded(Currency),
+    /// Transactions that succeeded.
+    Succeeded(Currency),
+    /// Transactions that failed.
+    Failed(Currency),
+
+    /// Subscriptions.
+    Subscriptions(SubscriptionStatus, Priced),
+    /// … by plan.
+    Planned(SubscriptionStatus, Priced, &'a str),
+    /// A component of what they bring in a month, in millionths of a minor unit.
+    Monthly(Currency, SubscriptionStatus, &'a str),
+    /// Subscriptions that became active; only in movements, and never taken back.
+    New,
+    /// Subscriptions that ceased to be active; likewise.
+    Churned,
+
+    /// Amount of commissions.
+    Earned(Currency),
+    /// Commissions.
+    Commissions(Currency),
+    /// Amount of commissions by tier.
+    TierEarned(Currency, &'a str),
+    /// Commissions by tier.
+    TierCommissions(Currency, &'a str),
+
+    /// Sum, modulo 2^96, of the digests of the versions that are in force; only in movements.
+    Digest,
+}
+
+/// The plan of transactions that name none.
+pub(crate) const UNASSIGNED: &str = "unassigned";
+
+super::word::words! {
+    /// Whether a subscription has anything to pay for.
+    Priced {
+        /// It has.
+        Paid = "paid",
+        /// It has not.
+        Free = "free",
+    }
+}
+
+/// The name of the attribute. Words, labels and codes contain no `:`.
+impl fmt::Display for Tally<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Users => write!(f, "total"),
+            Self::Role(role) => write!(f, "role:{role}"),
+            Self::Status(status) => write!(f, "status:{status}"),
+            Self::Net(currency, kind) => write!(f, "net:{currency}:{}", kind.word()),
+            Self::PlanNet(currency, plan) => write!(f, "plan:{currency}:{plan}"),
+            Self::Refunded(currency) => write!(f, "refunded:{currency}"),
+            Self::Succeeded(currency) => write!(f, "ok:{currency}"),
+            Self::Failed(currency) => write!(f, "failed:{currency}"),
+            Self::Subscriptions(status, priced) => write!(f, "subs:{}:{}", status.word(), priced.word()),
+            Self::Planned(status, priced, plan) => {
+                write!(f, "planned:{}:{}:{plan}", status.word(), priced.word())
+            }
+            Self::Monthly(currency, status, component) => {
+                write!(f, "mrr:{currency}:{}:{component}", status.word())
+            }
+            Self::New => write!(f, "new"),
+            Self::Churned => write!(f, "churned"),
+            Self::Earned(currency) => write!(f, "total:{currency}"),
+            Self::Commissions(currency) => write!(f, "count:{currency}"),
+            Self::TierEarned(currency, tier) => write!(f, "tier:{currency}:{tier}"),
+            Self::TierCommissions(currency, tier) => write!(f, "tiers:{currency}:{tier}"),
+            Self::Digest => write!(f, "digest"),
+        }
+    }
+}
+
+impl<'a> Tally<'a> {
+    /// The tally of this name.
+    pub(crate) fn of(name: &'a str) -> Option<Self> {
+        let mut parts = name.split(':');
+        let kind = parts.next()?;
+        let parts: Vec<_> = parts.collect();
+        let status = SubscriptionStatus::of;
+        Some(match (kind, parts.as_slice()) {
+            ("total", []) => Self::Users,
+            ("role", [role]) => Self::Role(role),
+            ("status", [status]) => Self::Status(status),
+            ("net", [currency, kind]) => Self::Net(currency.parse().ok()?, TransactionKind::of(kind)?),
+            ("plan", [currency, plan]) => Self::PlanNet(currency.parse().ok()?, plan),
+            ("refunded", [currency]) => Self::Refunded(currency.parse().ok()?),
+            ("ok", [currency]) => Self::Succeeded(currency.parse().ok()?),
+            ("failed", [currency]) => Self::Failed(currency.parse().ok()?),
+            ("subs", [state, priced]) => Self::Subscriptions(status(state)?, Priced::of(priced)?),
+            ("planned", [state, priced, plan]) => Self::Planned(status(state)?, Priced::of(priced)?, plan),
+            ("mrr", [currency, state, component]) => {
+                Self::Monthly(currency.parse().ok()?, status(state)?, component)
+            }
+            ("new", []) => Self::New,
+            ("churned", []) => Self::Churned,
+            ("total", [currency]) => Self::Earned(currency.parse().ok()?),
+            ("count", [currency]) => Self::Commissions(currency.parse().ok()?),
+            ("tier", [currency, tier]) => Self::TierEarned(currency.parse().ok()?, tier),
+            ("tiers", [currency, tier]) => Self::TierCommissions(currency.parse().ok()?, tier),
+            ("digest", []) => Self::Digest,
+            _ => return None,
+        })
+    }
+}
+
+/// Before the names of movements.
+const MOVED: &str = "m:";
+
+/// The name of a tally's movements.
+pub(crate) fn moved(tally: &str) -> String {
+    format!("{MOVED}{tally}")
+}
+
+/// The tally whose movements have this name.
+pub(crate) fn of_moved(name: &str) -> Option<Tally<'_>> {
+    Tally::of(name.strip_prefix(MOVED)?)
+}
 
 /// How far counters move: by counter and attribute. Adding deltas of several changes is what one
 /// transaction applies for all of them.
@@ -29,5 +169,45 @@ impl Deltas {
             rows.entry(*counter).or_default().push((attribute.as_str(), *by));
         }
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_what_it_counts() {
+        let usd = Currency::default();
+        let (status, priced) = (SubscriptionStatus::PastDue, Priced::Paid);
+        let tallies = [
+            Tally::Users,
+            Tally::Role("admin"),
+            Tally::Status("active"),
+            Tally::Net(usd, TransactionKind::Tripwire),
+            Tally::PlanNet(usd, "pro.2"),
+            Tally::Refunded(usd),
+            Tally::Succeeded(usd),
+            Tally::Failed(usd),
+            Tally::Subscriptions(status, priced),
+            Tally::Planned(status, Priced::Free, "pro"),
+            Tally::Monthly(usd, status, "base"),
+            Tally::New,
+            Tally::Churned,
+            Tally::Earned(usd),
+            Tally::Commissions(usd),
+            Tally::TierEarned(usd, "gold"),
+            Tally::TierCommissions(usd, "gold"),
+            Tally::Digest,
+        ];
+        for tally in tallies {
+            let name = tally.to_string();
+            assert_eq!(Tally::of(&name), Some(tally), "{name}");
+            assert_eq!(of_moved(&moved(&name)), Some(tally), "{name}");
+            assert_eq!(of_moved(&name), None, "{name}");
+        }
+        for name in ["", "pk", "12", "net:USD", "net:XYZ:other", "subs:gone:paid", "m:new"] {
+            assert_eq!(Tally::of(name), None, "{name}");
+        }
     }
 }

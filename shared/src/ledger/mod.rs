@@ -5,12 +5,16 @@
 //! counter shard. Nothing else touches counters, so the same change twice, or two changes in the
 //! wrong order, leave the same totals, and reading them costs the same at any size.
 
+pub mod commissions;
 pub mod money;
+pub mod subscriptions;
+pub mod transactions;
 pub mod users;
 
 mod counter;
 mod read;
 mod store;
+mod word;
 mod write;
 
 pub use read::{UserPage, UserTotals, Window};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Outcome, counter::Deltas};
 use crate::{
     FieldError,
-    fields::{self, Fields, text, timestamp, word},
+    fields::{self, Fields, past, text, word},
     store::key::Counter,
     time,
 };
@@ -59,21 +59,14 @@ impl User {
     /// Reads one item of a call; `path` is where it stands there.
     pub fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::of(path, item)?;
-        let past = |value: &Value| {
-            // A day, because clocks and time zones are often wrong by hours.
-            let latest = now + Duration::days(1);
-            timestamp(value).and_then(|time| {
-                if time <= latest { Ok(time) } else { Err("must not lie in the future".to_owned()) }
-            })
-        };
         let user = Self {
             id: fields.required("id", fields::id),
             email: fields.optional("email", email),
             username: fields.required("username", text(1, 100)),
             role: fields.required("role", word),
             status: fields.required("status", word),
-            signed_up_at: fields.required("signed_up_at", past),
-            updated_at: fields.required("updated_at", past),
+            signed_up_at: fields.required("signed_up_at", past(now)),
+            updated_at: fields.required("updated_at", past(now)),
         };
         fields.finish()?;
         Ok(user)
@@ -142,6 +135,7 @@ fn email(value: &Value) -> Result<String, String> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use chrono::Duration;
     use proptest::prelude::*;
     use serde_json::json;
 
