@@ -7,7 +7,12 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{money::Currency, subscriptions::SubscriptionStatus, transactions::TransactionKind};
+use super::{
+    money::Currency,
+    policy::{Component, Policy, Priced},
+    subscriptions::SubscriptionStatus,
+    transactions::TransactionKind,
+};
 use crate::store::key::Counter;
 
 /// What a number in a counter row counts. Amounts are minor units unless something else is said.
@@ -36,11 +41,11 @@ pub(crate) enum Tally<'a> {
     /// … by plan.
     Planned(SubscriptionStatus, Priced, &'a str),
     /// A component of what they bring in a month, in millionths of a minor unit.
-    Monthly(Currency, SubscriptionStatus, &'a str),
-    /// Subscriptions that became active; only in movements, and never taken back.
-    New,
+    Monthly(Currency, SubscriptionStatus, Component),
+    /// Subscriptions that became active, as a policy says; only in movements, and never taken back.
+    New(Policy),
     /// Subscriptions that ceased to be active; likewise.
-    Churned,
+    Churned(Policy),
 
     /// Amount of commissions.
     Earned(Currency),
@@ -57,16 +62,6 @@ pub(crate) enum Tally<'a> {
 
 /// The plan of transactions that name none.
 pub(crate) const UNASSIGNED: &str = "unassigned";
-
-super::word::words! {
-    /// Whether a subscription has anything to pay for.
-    Priced {
-        /// It has.
-        Paid = "paid",
-        /// It has not.
-        Free = "free",
-    }
-}
 
 /// The name of the attribute. Words, labels and codes contain no `:`.
 impl fmt::Display for Tally<'_> {
@@ -85,10 +80,10 @@ impl fmt::Display for Tally<'_> {
                 write!(f, "planned:{}:{}:{plan}", status.word(), priced.word())
             }
             Self::Monthly(currency, status, component) => {
-                write!(f, "mrr:{currency}:{}:{component}", status.word())
+                write!(f, "mrr:{currency}:{}:{}", status.word(), component.word())
             }
-            Self::New => write!(f, "new"),
-            Self::Churned => write!(f, "churned"),
+            Self::New(policy) => write!(f, "new:{}", policy.word()),
+            Self::Churned(policy) => write!(f, "churned:{}", policy.word()),
             Self::Earned(currency) => write!(f, "total:{currency}"),
             Self::Commissions(currency) => write!(f, "count:{currency}"),
             Self::TierEarned(currency, tier) => write!(f, "tier:{currency}:{tier}"),
@@ -117,10 +112,10 @@ impl<'a> Tally<'a> {
             ("subs", [state, priced]) => Self::Subscriptions(status(state)?, Priced::of(priced)?),
             ("planned", [state, priced, plan]) => Self::Planned(status(state)?, Priced::of(priced)?, plan),
             ("mrr", [currency, state, component]) => {
-                Self::Monthly(currency.parse().ok()?, status(state)?, component)
+                Self::Monthly(currency.parse().ok()?, status(state)?, Component::of(component)?)
             }
-            ("new", []) => Self::New,
-            ("churned", []) => Self::Churned,
+            ("new", [policy]) => Self::New(Policy::of(policy)?),
+            ("churned", [policy]) => Self::Churned(Policy::of(policy)?),
             ("total", [currency]) => Self::Earned(currency.parse().ok()?),
             ("count", [currency]) => Self::Commissions(currency.parse().ok()?),
             ("tier", [currency, tier]) => Self::TierEarned(currency.parse().ok()?, tier),
@@ -191,9 +186,9 @@ mod tests {
             Tally::Failed(usd),
             Tally::Subscriptions(status, priced),
             Tally::Planned(status, Priced::Free, "pro"),
-            Tally::Monthly(usd, status, "base"),
-            Tally::New,
-            Tally::Churned,
+            Tally::Monthly(usd, status, Component::Once),
+            Tally::New(Policy::Default),
+            Tally::Churned(Policy::ProfitWell),
             Tally::Earned(usd),
             Tally::Commissions(usd),
             Tally::TierEarned(usd, "gold"),
