@@ -10,6 +10,7 @@
 
 pub mod commissions;
 pub mod money;
+pub mod policy;
 pub mod subscriptions;
 pub mod transactions;
 pub mod users;

@@ -235,11 +235,7 @@ fn subscription() -> impl Strategy<Value = Subscription> {
         }
     });
     let discount = (1..100_i64, prop::sample::select(DiscountDuration::WORDS), later()).prop_map(
-        |(percent, (_, duration), ends_at)| Discount {
-            off: Off::Ppm(percent * 10_000),
-            duration,
-            ends_at,
-        },
+        |(percent, (_, duration), ends_at)| Discount { off: Off::Ppm(percent * 10_000), duration, ends_at },
     );
     let terms = (
         prop::sample::select(SubscriptionStatus::WORDS).prop_map(|(_, status)| status),
