@@ -13,6 +13,7 @@ pub mod identity;
 pub mod keys;
 pub mod lambda;
 pub mod ledger;
+pub mod redact;
 pub mod store;
 pub mod time;
 
