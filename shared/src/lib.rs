@@ -11,6 +11,7 @@ pub mod fields;
 pub mod http;
 pub mod id;
 pub mod identity;
+pub mod integrations;
 pub mod keys;
 pub mod lambda;
 pub mod ledger;
