@@ -15,5 +15,6 @@ pub mod lambda;
 pub mod ledger;
 pub mod store;
 pub mod time;
+pub mod vault;
 
 pub use error::{Error, FieldError};
