@@ -6,6 +6,7 @@
 //! point down this list only.
 
 pub mod activity;
+pub mod credentials;
 pub mod error;
 pub mod fields;
 pub mod http;

@@ -106,7 +106,8 @@ impl Vault {
             .send()
             .await
             .map_err(unavailable)?;
-        let keys = found.items.unwrap_or_default().into_iter().map(store::entity).collect::<Result<_, _>>()?;
+        let keys =
+            found.items.unwrap_or_default().into_iter().map(store::entity).collect::<Result<_, _>>()?;
         Ok((keys, found.last_evaluated_key))
     }
 
