@@ -67,7 +67,7 @@ impl Vault {
                 }
                 let (keys, next) = self.wrapped_before(bucket, before, after).await?;
                 let mut outcomes =
-                    stream::iter(&keys).map(|key| self.rewrap_one(key, now)).buffer_unordered(PARALLEL);
+                    stream::iter(keys).map(|key| self.rewrap_one(key, now)).buffer_unordered(PARALLEL);
                 while let Some(outcome) = outcomes.next().await {
                     match outcome? {
                         Outcome::Rewrapped => progress.rewrapped += 1,
@@ -111,7 +111,7 @@ impl Vault {
         Ok((keys, found.last_evaluated_key))
     }
 
-    async fn rewrap_one(&self, key: &Key, now: DateTime<Utc>) -> Result<Outcome, Error> {
+    async fn rewrap_one(&self, key: Key, now: DateTime<Utc>) -> Result<Outcome, Error> {
         let Some((workspace, id)) = key.of_sealed() else { return Ok(Outcome::Refused) };
         let old: Sealed = match self.read(&workspace, id).await {
             Err(Error::NotFound(_)) => return Ok(Outcome::PassedOver),
