@@ -6,6 +6,7 @@
 //! point down this list only.
 
 pub mod activity;
+pub mod credentials;
 pub mod error;
 pub mod fields;
 pub mod http;
@@ -15,9 +16,10 @@ pub mod integrations;
 pub mod keys;
 pub mod lambda;
 pub mod ledger;
-pub mod redact;
 pub mod providers;
+pub mod redact;
 pub mod store;
 pub mod time;
+pub mod vault;
 
 pub use error::{Error, FieldError};

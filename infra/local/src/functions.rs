@@ -22,12 +22,14 @@ pub fn registry() -> Registry {
         ("activity", activity::function()),
         ("authorize-key", authorize_key::function()),
         ("authorize-user", authorize_user::function()),
+        ("credentials", credentials::function()),
         ("docs", docs::function()),
         ("health", health::function()),
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
         ("sync-users", sync_users::function()),
+        ("vault-rewrap", vault_rewrap::function()),
     ])
 }
 

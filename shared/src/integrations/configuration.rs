@@ -14,7 +14,8 @@ const DEPTH_MAX: usize = 6;
 /// Characters of a field's name.
 const NAME_MAX: usize = 64;
 
-const SECRET: &str = "must not hold a secret: save it by POST /api/credentials/save and name it in `credential_id`";
+const SECRET: &str =
+    "must not hold a secret: save it by POST /api/credentials/save and name it in `credential_id`";
 
 /// A configuration that was checked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -121,7 +122,9 @@ fn made_of(text: &str, max: usize, others: &[u8]) -> bool {
 }
 
 fn short_text(value: &Value) -> Result<(), &'static str> {
-    text(1, 100)(value).map(|_| ()).map_err(|_| "must be text of 1 to 100 characters without control characters")
+    text(1, 100)(value)
+        .map(|_| ())
+        .map_err(|_| "must be text of 1 to 100 characters without control characters")
 }
 
 fn spreadsheet(value: &Value) -> Result<(), &'static str> {
@@ -140,7 +143,8 @@ fn ad_account(value: &Value) -> Result<(), &'static str> {
 
 fn shop(value: &Value) -> Result<(), &'static str> {
     matches(value, "must be a shop such as example.myshopify.com", |text| {
-        text.strip_suffix(".myshopify.com").is_some_and(|name| made_of(name, 60, b"-") && !name.starts_with('-'))
+        text.strip_suffix(".myshopify.com")
+            .is_some_and(|name| made_of(name, 60, b"-") && !name.starts_with('-'))
     })
 }
 

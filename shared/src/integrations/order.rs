@@ -33,7 +33,8 @@ impl Order {
         let kind = fields.required("type", |value| one_of(Kind::NAMES)(value).map(Some));
         let provider = fields.required("provider", word);
         let served_by = kind.and_then(Kind::provider);
-        if let Some((kind, one)) = kind.zip(served_by).filter(|(_, one)| !provider.is_empty() && *one != provider)
+        if let Some((kind, one)) =
+            kind.zip(served_by).filter(|(_, one)| !provider.is_empty() && *one != provider)
         {
             let message = format!("must be {one} for the type {}, or the type must be custom", kind.name());
             fields.refuse("provider", message);
@@ -264,7 +265,14 @@ mod tests {
             "enabled": true,
         });
         let expected = [
-            "provider", "name", "environment", "credential_id", "active", "note", "require_test", "enabled",
+            "provider",
+            "name",
+            "environment",
+            "credential_id",
+            "active",
+            "note",
+            "require_test",
+            "enabled",
             "configuration.api_key",
         ];
         assert_eq!(named(Order::parse(Fields::of("", body).unwrap()).unwrap_err()), expected);

@@ -30,7 +30,8 @@ pub struct Due {
 impl Integration {
     /// Its place among those to be tested: only what is active and can be tested has one.
     pub(super) fn test_due(&self) -> Option<DateTime<Utc>> {
-        let testable = self.active && self.credential_id.is_some() && known_provider(&self.provider).is_some();
+        let testable =
+            self.active && self.credential_id.is_some() && known_provider(&self.provider).is_some();
         testable.then_some(self.health.next_test_at)
     }
 }

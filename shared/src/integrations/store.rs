@@ -108,12 +108,7 @@ impl Integrations {
 
     /// A page of a workspace's integrations, newest first. One query; what they are configured
     /// to is not read.
-    pub async fn list(
-        &self,
-        workspace: &Workspace,
-        limit: u64,
-        cursor: Option<&str>,
-    ) -> Result<Page, Error> {
+    pub async fn list(&self, workspace: &Workspace, limit: u64, cursor: Option<&str>) -> Result<Page, Error> {
         const LIST: &str = "integrations";
         let after = cursor.map(|cursor| cursor::decode(workspace, LIST, cursor)).transpose()?;
         let found = self

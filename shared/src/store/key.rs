@@ -16,6 +16,10 @@
 //! | `Integrations` | integration | `WORKSPACE#<w>`            | `INTEGRATION#<id>`       | get; list per workspace, ids being in order of creation |
 //! | `Integrations` | … to be tested | gsi1 `TESTS#<bucket>`   | `<time>#<w>#<id>`        | those of all workspaces that are due |
 //! | `Integrations` | version     | `INTEGRATION#<w>#<id>`     | `VERSION#<number>`       | get; list, newest first |
+//! | `Vault` | sealed secret      | `SEALED#<w>#<id>`          | `SEALED`                 | get |
+//! | `Vault` | … by age of its wrapping | gsi2 `WRAPPED#<bucket>` | seconds since 1970    | `vault-rewrap`, oldest first |
+//! | `Vault` | credential         | `CREDENTIALS#<w>`          | `CREDENTIAL#<id>`        | get; list per workspace, newest first |
+//! | `Vault` | … by provider      | gsi1 `CREDENTIALS#<w>#<provider>` | `CREDENTIAL#<id>` | list of one provider, newest first |
 //!
 //! Ceilings. A partition takes 1,000 write units a second, a transactional write of a small row
 //! is 2 units.
@@ -29,6 +33,8 @@
 //! - An integration's row is written by people and by its tests, four times a day. `TESTS#<bucket>`
 //!   takes two index writes a test: [`TEST_BUCKETS`] of them take 2,000 tests a second.
 //! - `TARGET#` and `ACTOR#` take what is done to one thing or by one actor: 500 entries a second.
+//! - `WRAPPED#<bucket>`: each of [`WRAPPED_BUCKETS`] takes 1,000 secrets a second, sealed or
+//!   wrapped anew, all workspaces together.
 //! - Nothing else is written more than a few times a day.
 //!
 //! `MONTH#` sorts before `SUM#` and that before `USER#`: the last months, the totals and the
@@ -128,6 +134,48 @@ pub(crate) fn test_at(time: DateTime<Utc>, workspace: &Workspace, id: &str) -> S
 /// The workspace and the id in such a key.
 pub(crate) fn test_of(key: &str) -> Option<(&str, &str)> {
     key.split_once('#')?.1.split_once('#')
+}
+
+/// Partitions of the index that finds secrets by the age of their wrapping.
+pub(crate) const WRAPPED_BUCKETS: u32 = 4;
+
+/// The partition of that index which holds this secret.
+pub(crate) fn wrapped(id: &str) -> String {
+    wrapped_bucket(crc32fast::hash(id.as_bytes()) % WRAPPED_BUCKETS)
+}
+
+/// A partition of that index.
+pub(crate) fn wrapped_bucket(bucket: u32) -> String {
+    format!("WRAPPED#{bucket}")
+}
+
+impl Key {
+    pub(crate) fn sealed(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: format!("SEALED#{workspace}#{id}"), sk: "SEALED".to_owned() }
+    }
+
+    /// Workspace and id of the sealed secret whose key this is.
+    pub(crate) fn of_sealed(&self) -> Option<(Workspace, &str)> {
+        let (workspace, id) = self.pk.strip_prefix("SEALED#")?.split_once('#')?;
+        Some((workspace.parse().ok()?, id))
+    }
+
+    pub(crate) fn credential(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: credentials(workspace), sk: format!("{CREDENTIAL}{id}") }
+    }
+}
+
+/// How the sort key of every credential begins, in the table and in `gsi1`.
+pub(crate) const CREDENTIAL: &str = "CREDENTIAL#";
+
+/// The partition of a workspace's credentials.
+pub(crate) fn credentials(workspace: &Workspace) -> String {
+    format!("CREDENTIALS#{workspace}")
+}
+
+/// The partition of a workspace's credentials of one provider, in `gsi1`.
+pub(crate) fn credentials_of(workspace: &Workspace, provider: &str) -> String {
+    format!("CREDENTIALS#{workspace}#{provider}")
 }
 
 /// Which counter of a workspace's users.
