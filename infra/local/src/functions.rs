@@ -20,6 +20,7 @@ pub type Registry = BTreeMap<&'static str, Function>;
 pub fn registry() -> Registry {
     BTreeMap::from([
         ("activity", activity::function()),
+        ("integrations", integrations::function()),
         ("authorize-key", authorize_key::function()),
         ("authorize-user", authorize_user::function()),
         ("credentials", credentials::function()),
