@@ -3,8 +3,10 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod activity;
 mod authorizers;
 mod ingest;
+mod integrations;
 mod keys;
 mod limits;
 mod operations;

@@ -141,6 +141,35 @@ def sync_users() -> None:
             raise Failed(f"{query}: {answer}")
 
 
+def activity() -> None:
+    """Lists what was done, to anything, to one thing, and by one person."""
+    workspace = Workspace()
+    key = workspace.key()
+    [entry] = workspace.admin("GET", "/api/activity")["entries"]
+    for query in [f"target={key['id']}", f"actor={entry['actor']}"]:
+        answer = workspace.admin("GET", f"/api/activity?{query}")
+        if answer["entries"] != [entry]:
+            raise Failed(f"{query}: {answer}")
+
+
+def integrations() -> None:
+    """Makes, changes, tests, restores, lists and deletes an integration with a credential."""
+    workspace = Workspace()
+    secret = {"api_key": "_".join(["sk", "test", uuid.uuid4().hex])}
+    saved = {"provider": "stripe", "name": "probe", "credential": secret}
+    credential = workspace.admin("POST", "/api/credentials/save", saved, expect=201)["id"]
+    order = {"type": "billing", "provider": "stripe", "name": "probe", "credential_id": credential}
+    made = workspace.admin("POST", "/api/integrations", order, expect=201)
+    path = f"/api/integrations/{made['id']}"
+    workspace.admin("PUT", path, {"version": 1, "configuration": {"account_id": "acct_1"}})
+    workspace.admin("POST", f"{path}/rollback", {"version": 1})
+    # The credential is opened, whatever its provider then says.
+    workspace.admin("POST", f"{path}/test", {})
+    workspace.admin("GET", "/api/integrations")
+    workspace.admin("GET", f"{path}/versions")
+    workspace.admin("DELETE", path)
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -151,6 +180,8 @@ def docs() -> None:
 
 
 PROBES: dict[str, Callable[[], None]] = {
+    "activity": activity,
+    "integrations": integrations,
     "authorize-key": authorize_key,
     "authorize-user": authorize_user,
     "docs": docs,

@@ -153,7 +153,7 @@ def test_an_event_is_answered(
         assert answer["isAuthorized"] is True, answer
         assert answer["context"]["workspace"] == WORKSPACE
     else:
-        created = event in ("key-generate", "keys-rotate")
+        created = event in ("key-generate", "keys-rotate", "integrations-create")
         assert answer["statusCode"] == (201 if created else 200), answer
 
 
