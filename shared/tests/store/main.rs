@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod credentials;
 mod keys;
 mod users;
+mod vault;
+mod wire;
 
 use chrono::{DateTime, Utc};
 use shared::identity::{Person, Role};
