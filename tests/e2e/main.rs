@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod authorizers;
+mod credentials;
 mod ingest;
 mod keys;
 mod limits;

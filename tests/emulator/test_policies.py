@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import subprocess
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -141,6 +142,55 @@ def sync_users() -> None:
             raise Failed(f"{query}: {answer}")
 
 
+def stripe_key() -> str:
+    """A key that the stand-in for Stripe knows."""
+    return f"sk_test_good_{uuid.uuid4().hex}"
+
+
+def credentials() -> None:
+    """Saves, lists, changes, verifies and destroys a credential."""
+    workspace = Workspace()
+    body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+    path = f"/api/credentials/{saved['id']}"
+    for query in ["", "?provider=stripe"]:
+        workspace.admin("GET", f"/api/credentials/list{query}")
+    workspace.admin("PUT", path, {"name": "renamed"})
+    workspace.admin("PUT", path, {"credential": {"api_key": stripe_key()}})
+    verified = workspace.admin("POST", f"{path}/verify")
+    if verified["verified"] is not True:
+        raise Failed(f"not verified: {verified}")
+    workspace.admin("DELETE", path)
+
+
+def vault_rewrap() -> None:
+    """Wraps a data key anew."""
+    workspace = Workspace()
+    body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+    # What was wrapped within this very second is left alone.
+    time.sleep(1.1)
+    progress = invoke("vault-rewrap", {"wrapped_before": "2100-01-01T00:00:00Z"})
+    if progress["rewrapped"] < 1 or not progress["finished"]:
+        raise Failed(f"not wrapped anew: {progress}")
+    verified = workspace.admin("POST", f"/api/credentials/{saved['id']}/verify")
+    if verified["verified"] is not True:
+        raise Failed(f"not opened any more: {verified}")
+    workspace.admin("DELETE", f"/api/credentials/{saved['id']}")
+
+
+def invoke(function: str, event: Any) -> Any:
+    """Invokes a function without the API, as a schedule does."""
+    stack = client(ENDPOINT, "cloudformation")
+    found = stack.describe_stack_resource(StackName="tidegate", LogicalResourceId=functions()[function])
+    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    answer = client(ENDPOINT, "lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    payload = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise Failed(f"{function}: {payload}")
+    return payload
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -153,12 +203,14 @@ def docs() -> None:
 PROBES: dict[str, Callable[[], None]] = {
     "authorize-key": authorize_key,
     "authorize-user": authorize_user,
+    "credentials": credentials,
     "docs": docs,
     "health": health,
     "ingest": ingest,
     "key-generate": key_generate,
     "keys": keys,
     "sync-users": sync_users,
+    "vault-rewrap": vault_rewrap,
 }
 
 

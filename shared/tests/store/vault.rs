@@ -229,6 +229,10 @@ async fn old_wrappings_are_replaced_and_nothing_else() {
     }
     let again = world.vault.rewrap(now, soon(), now).await.unwrap();
     assert_eq!(again, Progress { finished: true, ..Progress::default() });
+
+    let later = now + Duration::seconds(1);
+    let all = world.vault.rewrap(DateTime::<Utc>::MAX_UTC, soon(), later).await.unwrap();
+    assert_eq!(all, Progress { rewrapped: 251, finished: true, ..Progress::default() }, "each once");
 }
 
 #[tokio::test]
