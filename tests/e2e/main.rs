@@ -5,6 +5,7 @@
 
 mod activity;
 mod authorizers;
+mod credentials;
 mod ingest;
 mod integrations;
 mod keys;

@@ -4,8 +4,11 @@
 
 mod activity;
 mod integrations;
+mod credentials;
 mod keys;
 mod users;
+mod vault;
+mod wire;
 
 use chrono::{DateTime, Utc};
 use shared::identity::{Person, Role};
