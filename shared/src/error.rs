@@ -7,6 +7,7 @@ use lambda_http::{
     http::{HeaderValue, StatusCode, header},
 };
 use serde::Serialize;
+use serde_json::Value;
 
 /// What went wrong underneath: logged, never sent.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -48,6 +49,17 @@ pub enum Error {
     /// What is stored does not allow this now.
     #[error("{0}")]
     Conflict(String),
+    /// What the caller wanted to change was changed by somebody else; this is how it stands now.
+    #[error("it was changed by someone else meanwhile: `current` is how it stands now")]
+    Superseded(Box<Value>),
+    /// A change that had to pass a test did not.
+    #[error("the test failed and nothing was changed: {message}")]
+    Unproven {
+        /// What kind of fault it was, by its word on the wire.
+        cause: &'static str,
+        /// What happened, for people.
+        message: String,
+    },
     /// The body is larger than the operation takes.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
@@ -99,6 +111,12 @@ struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// With `superseded`: the newer state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<Box<Value>>,
+    /// With `unproven`: the kind of fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
 }
 
 impl Error {
@@ -118,6 +136,8 @@ impl Error {
             Self::Forbidden(_) => (S::FORBIDDEN, "forbidden", "Forbidden"),
             Self::NotFound(_) => (S::NOT_FOUND, "not-found", "Not found"),
             Self::Conflict(_) => (S::CONFLICT, "conflict", "Conflict"),
+            Self::Superseded(_) => (S::CONFLICT, "superseded", "Superseded"),
+            Self::Unproven { .. } => (S::CONFLICT, "unproven", "Unproven"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "Request too large"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
             Self::Unavailable(..) => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
@@ -139,13 +159,16 @@ impl Error {
             tracing::error!(causes = self.causes(), "request failed: {self}");
         }
         let detail = self.to_string();
-        let (errors, quota) = match self {
-            Self::Invalid(errors) => (errors, None),
-            Self::RateLimited { quota, .. } => (Vec::new(), Some(quota)),
-            _ => (Vec::new(), None),
-        };
-        let problem =
-            Problem { r#type: format!("/problems/{slug}"), title, status: status.as_u16(), detail, errors };
+        let (mut errors, mut quota, mut current, mut cause) = (Vec::new(), None, None, None);
+        match self {
+            Self::Invalid(invalid) => errors = invalid,
+            Self::RateLimited { quota: reached, .. } => quota = Some(reached),
+            Self::Superseded(newer) => current = Some(newer),
+            Self::Unproven { cause: kind, .. } => cause = Some(kind),
+            _ => {}
+        }
+        let r#type = format!("/problems/{slug}");
+        let problem = Problem { r#type, title, status: status.as_u16(), detail, errors, current, cause };
         let mut response = crate::http::json(status, &problem);
         response
             .headers_mut()

@@ -3,9 +3,12 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod activity;
 mod authorizers;
+mod credentials;
 mod ingest;
 mod ingest_money;
+mod integrations;
 mod keys;
 mod limits;
 mod operations;

@@ -19,14 +19,18 @@ pub type Registry = BTreeMap<&'static str, Function>;
 #[must_use]
 pub fn registry() -> Registry {
     BTreeMap::from([
+        ("activity", activity::function()),
+        ("integrations", integrations::function()),
         ("authorize-key", authorize_key::function()),
         ("authorize-user", authorize_user::function()),
+        ("credentials", credentials::function()),
         ("docs", docs::function()),
         ("health", health::function()),
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
         ("sync-users", sync_users::function()),
+        ("vault-rewrap", vault_rewrap::function()),
     ])
 }
 

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod activity;
+mod credentials;
+mod integrations;
 mod keys;
 mod ledger;
 mod users;
+mod vault;
+mod wire;
 
 use chrono::{DateTime, Utc};
 use shared::identity::{Person, Role};
