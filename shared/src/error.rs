@@ -59,6 +59,14 @@ pub enum Error {
         /// The limit that was reached.
         quota: Quota,
     },
+    /// Somebody has to set this up first; all that does not need it works.
+    #[error("{service} is not configured: {} missing", missing.join(", "))]
+    NotConfigured {
+        /// What would have been used.
+        service: &'static str,
+        /// What it lacks.
+        missing: Vec<&'static str>,
+    },
     /// Something this service depends on did not do its part.
     #[error("{0} is unavailable, try again later")]
     Unavailable(&'static str, #[source] Source),
@@ -99,6 +107,8 @@ struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<&'static str>,
 }
 
 impl Error {
@@ -120,6 +130,7 @@ impl Error {
             Self::Conflict(_) => (S::CONFLICT, "conflict", "Conflict"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "Request too large"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
+            Self::NotConfigured { .. } => (S::SERVICE_UNAVAILABLE, "not-configured", "Not configured"),
             Self::Unavailable(..) => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
         }
     }
@@ -139,13 +150,23 @@ impl Error {
             tracing::error!(causes = self.causes(), "request failed: {self}");
         }
         let detail = self.to_string();
-        let (errors, quota) = match self {
-            Self::Invalid(errors) => (errors, None),
-            Self::RateLimited { quota, .. } => (Vec::new(), Some(quota)),
-            _ => (Vec::new(), None),
+        // Waiting does not set anything up.
+        let passing = matches!(self, Self::Unavailable(..));
+        let mut problem = Problem {
+            r#type: format!("/problems/{slug}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            errors: Vec::new(),
+            missing: Vec::new(),
         };
-        let problem =
-            Problem { r#type: format!("/problems/{slug}"), title, status: status.as_u16(), detail, errors };
+        let mut quota = None;
+        match self {
+            Self::Invalid(errors) => problem.errors = errors,
+            Self::NotConfigured { missing, .. } => problem.missing = missing,
+            Self::RateLimited { quota: reached, .. } => quota = Some(reached),
+            _ => {}
+        }
         let mut response = crate::http::json(status, &problem);
         response
             .headers_mut()
@@ -154,7 +175,7 @@ impl Error {
             quota.apply(&mut response);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(quota.reset_seconds));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if passing {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

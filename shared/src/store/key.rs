@@ -11,6 +11,7 @@
 //! | `Ledger` | user            | `USERS#<w>`                | `USER#<id>`              | batch get; pages in id order |
 //! | `Ledger` | … by sign-up    | gsi1 `USERS#<w>`           | `<signed_up_at>#<id>`    | pages of a window, newest first |
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
+//! | `Integrations` | findings of the secrets check | `PLATFORM`    | `SECRETS`                | get, by `secrets-check` |
 //!
 //! Ceilings. A partition takes 1,000 write units a second, a transactional write of a small row
 //! is 2 units.
@@ -82,6 +83,11 @@ impl Key {
             Counter::Sum => format!("SUM#{shard:02}"),
         };
         Self { pk: users(workspace), sk }
+    }
+
+    /// What is wrong with the deployment's own secrets.
+    pub(crate) fn platform_secrets() -> Self {
+        Self { pk: "PLATFORM".to_owned(), sk: "SECRETS".to_owned() }
     }
 
     pub(crate) fn activity(workspace: &Workspace, at: DateTime<Utc>, id: &str) -> Self {
