@@ -26,6 +26,7 @@ pub fn registry() -> Registry {
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
+        ("secrets-check", secrets_check::function()),
         ("sync-users", sync_users::function()),
     ])
 }
