@@ -6,6 +6,7 @@
 //! point down this list only.
 
 pub mod activity;
+pub mod credentials;
 pub mod error;
 pub mod fields;
 pub mod http;
@@ -18,5 +19,6 @@ pub mod secrets;
 pub mod providers;
 pub mod store;
 pub mod time;
+pub mod vault;
 
 pub use error::{Error, FieldError};

@@ -21,6 +21,7 @@ pub fn registry() -> Registry {
     BTreeMap::from([
         ("authorize-key", authorize_key::function()),
         ("authorize-user", authorize_user::function()),
+        ("credentials", credentials::function()),
         ("docs", docs::function()),
         ("health", health::function()),
         ("ingest", ingest::function()),
@@ -28,6 +29,7 @@ pub fn registry() -> Registry {
         ("keys", keys::function()),
         ("secrets-check", secrets_check::function()),
         ("sync-users", sync_users::function()),
+        ("vault-rewrap", vault_rewrap::function()),
     ])
 }
 

@@ -12,6 +12,10 @@
 //! | `Ledger` | … by sign-up    | gsi1 `USERS#<w>`           | `<signed_up_at>#<id>`    | pages of a window, newest first |
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
 //! | `Integrations` | findings of the secrets check | `PLATFORM`    | `SECRETS`                | get, by `secrets-check` |
+//! | `Vault` | sealed secret      | `SEALED#<w>#<id>`          | `SEALED`                 | get |
+//! | `Vault` | … by age of its wrapping | gsi2 `WRAPPED#<bucket>` | seconds since 1970    | `vault-rewrap`, oldest first |
+//! | `Vault` | credential         | `CREDENTIALS#<w>`          | `CREDENTIAL#<id>`        | get; list per workspace, newest first |
+//! | `Vault` | … by provider      | gsi1 `CREDENTIALS#<w>#<provider>` | `CREDENTIAL#<id>` | list of one provider, newest first |
 //!
 //! Ceilings. A partition takes 1,000 write units a second, a transactional write of a small row
 //! is 2 units.
@@ -22,6 +26,8 @@
 //!   DynamoDB splits the partition by sort key. Users are a slow stream, and standing together
 //!   is what lets totals and a page be one read. Within the partition no single row is hot:
 //!   counters have [`SHARDS`] rows a day.
+//! - `WRAPPED#<bucket>`: each of [`WRAPPED_BUCKETS`] takes 1,000 secrets a second, sealed or
+//!   wrapped anew, all workspaces together.
 //! - Nothing else is written more than a few times a day.
 //!
 //! `MONTH#` sorts before `SUM#` and that before `USER#`: the last months, the totals and the
@@ -96,6 +102,48 @@ impl Key {
             sk: format!("{}#{id}", sortable(at)),
         }
     }
+}
+
+/// Partitions of the index that finds secrets by the age of their wrapping.
+pub(crate) const WRAPPED_BUCKETS: u32 = 4;
+
+/// The partition of that index which holds this secret.
+pub(crate) fn wrapped(id: &str) -> String {
+    wrapped_bucket(crc32fast::hash(id.as_bytes()) % WRAPPED_BUCKETS)
+}
+
+/// A partition of that index.
+pub(crate) fn wrapped_bucket(bucket: u32) -> String {
+    format!("WRAPPED#{bucket}")
+}
+
+impl Key {
+    pub(crate) fn sealed(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: format!("SEALED#{workspace}#{id}"), sk: "SEALED".to_owned() }
+    }
+
+    /// Workspace and id of the sealed secret whose key this is.
+    pub(crate) fn of_sealed(&self) -> Option<(Workspace, &str)> {
+        let (workspace, id) = self.pk.strip_prefix("SEALED#")?.split_once('#')?;
+        Some((workspace.parse().ok()?, id))
+    }
+
+    pub(crate) fn credential(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: credentials(workspace), sk: format!("{CREDENTIAL}{id}") }
+    }
+}
+
+/// How the sort key of every credential begins, in the table and in `gsi1`.
+pub(crate) const CREDENTIAL: &str = "CREDENTIAL#";
+
+/// The partition of a workspace's credentials.
+pub(crate) fn credentials(workspace: &Workspace) -> String {
+    format!("CREDENTIALS#{workspace}")
+}
+
+/// The partition of a workspace's credentials of one provider, in `gsi1`.
+pub(crate) fn credentials_of(workspace: &Workspace, provider: &str) -> String {
+    format!("CREDENTIALS#{workspace}#{provider}")
 }
 
 /// Which counter of a workspace's users.
