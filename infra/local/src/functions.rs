@@ -19,6 +19,7 @@ pub type Registry = BTreeMap<&'static str, Function>;
 #[must_use]
 pub fn registry() -> Registry {
     BTreeMap::from([
+        ("activity", activity::function()),
         ("authorize-key", authorize_key::function()),
         ("authorize-user", authorize_user::function()),
         ("credentials", credentials::function()),

@@ -11,6 +11,8 @@
 //! | `Ledger` | user            | `USERS#<w>`                | `USER#<id>`              | batch get; pages in id order |
 //! | `Ledger` | … by sign-up    | gsi1 `USERS#<w>`           | `<signed_up_at>#<id>`    | pages of a window, newest first |
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
+//! | `Activity` | … by target     | gsi1 `TARGET#<w>#<target>` | `<time>#<id>`            | list of one target |
+//! | `Activity` | … by actor      | gsi2 `ACTOR#<w>#<actor>`   | `<time>#<id>`            | list of one actor |
 //! | `Integrations` | findings of the secrets check | `PLATFORM`    | `SECRETS`                | get, by `secrets-check` |
 //! | `Vault` | sealed secret      | `SEALED#<w>#<id>`          | `SEALED`                 | get |
 //! | `Vault` | … by age of its wrapping | gsi2 `WRAPPED#<bucket>` | seconds since 1970    | `vault-rewrap`, oldest first |
@@ -97,10 +99,7 @@ impl Key {
     }
 
     pub(crate) fn activity(workspace: &Workspace, at: DateTime<Utc>, id: &str) -> Self {
-        Self {
-            pk: format!("WORKSPACE#{workspace}#{}", at.format("%Y-%m")),
-            sk: format!("{}#{id}", sortable(at)),
-        }
+        Self { pk: activity_of_month(workspace, at.date_naive()), sk: format!("{}#{id}", sortable(at)) }
     }
 }
 
@@ -189,6 +188,21 @@ pub(crate) fn users(workspace: &Workspace) -> String {
 /// Sort key of a user in `gsi1`.
 pub(crate) fn by_sign_up(signed_up_at: DateTime<Utc>, id: &str) -> String {
     format!("{}#{id}", sortable(signed_up_at))
+}
+
+/// The partition of the activity in the month of a day.
+pub(crate) fn activity_of_month(workspace: &Workspace, day: NaiveDate) -> String {
+    format!("WORKSPACE#{workspace}#{}", day.format("%Y-%m"))
+}
+
+/// The partition in `gsi1` of the activity on one thing.
+pub(crate) fn activity_of_target(workspace: &Workspace, target: &str) -> String {
+    format!("TARGET#{workspace}#{target}")
+}
+
+/// The partition in `gsi2` of what one person or function did.
+pub(crate) fn activity_of_actor(workspace: &Workspace, actor: &str) -> String {
+    format!("ACTOR#{workspace}#{actor}")
 }
 
 /// A time whose text sorts as the time does.

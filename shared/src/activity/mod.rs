@@ -1,17 +1,28 @@
 //! The activity log: who changed what and when, append-only, one entry a change.
 //!
 //! An entry is written in the transaction of the change it tells of, so neither exists alone.
+//! Whoever writes one gives ids and plain facts as its detail; whatever in it looks like a secret
+//! or an e-mail address all the same, as a reason that a person typed may, is taken out here.
 
+mod list;
+
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{Client, types::TransactWriteItem};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use list::{Filter, Page};
 
 use crate::{
     Error, id,
     identity::{Person, Workspace},
     lambda::{Env, EnvError},
-    store::{self, Table, key::Key},
+    redact,
+    store::{
+        self, Table,
+        key::{self, Key},
+    },
 };
 
 /// Who changed something.
@@ -53,28 +64,34 @@ impl<'a> Actor<'a> {
         }
     }
 
-    fn kind(self) -> &'static str {
+    fn kind(self) -> ActorKind {
         match self {
-            Self::Person(_) => "person",
-            Self::System { .. } => "system",
+            Self::Person(_) => ActorKind::Person,
+            Self::System { .. } => ActorKind::System,
         }
     }
 }
 
+/// What kind of actor a name is of: a subject may be spelt like a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ActorKind {
+    Person,
+    System,
+}
+
 /// One change. Never holds a secret, an e-mail address or a body.
-#[derive(Debug, Serialize)]
-pub struct Entry<'a> {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Entry {
     /// Prefixed `act_`.
     id: String,
     at: String,
-    /// Subject of the person or name of the function that did it.
-    actor: &'a str,
-    /// `person` or `system`: a subject may be spelt like a function.
-    actor_kind: &'static str,
+    actor: String,
+    actor_kind: ActorKind,
     /// Noun and verb, such as `api_key.revoked`.
-    action: &'static str,
+    action: String,
     /// Id of what was changed.
-    target: &'a str,
+    target: String,
     /// What a reader wants to know beside it.
     detail: Value,
 }
@@ -86,9 +103,14 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Reads `ACTIVITY_TABLE`.
+    /// Reads `ACTIVITY_TABLE`. For those who record.
     pub(crate) fn load(env: &Env, client: &Client) -> Result<Self, EnvError> {
         Ok(Self { table: Table::load(env, client, "ACTIVITY_TABLE")? })
+    }
+
+    /// Reads `ACTIVITY_TABLE`. For those who read the log and have no other store.
+    pub fn reader(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
+        Self::load(env, &store::client(sdk))
     }
 
     /// The entry as a part of its change's transaction.
@@ -100,17 +122,35 @@ impl Activity {
         detail: Value,
         now: DateTime<Utc>,
     ) -> Result<TransactWriteItem, Error> {
+        #[derive(Serialize)]
+        struct Indexed<'a> {
+            #[serde(flatten)]
+            entry: &'a Entry,
+            gsi1pk: String,
+            gsi1sk: &'a str,
+            gsi2pk: String,
+            gsi2sk: &'a str,
+        }
         let actor = actor.into();
+        let workspace = actor.workspace();
         let entry = Entry {
             id: id::generate("act", now),
             at: crate::time::rfc3339(now),
-            actor: actor.name(),
+            actor: actor.name().to_owned(),
             actor_kind: actor.kind(),
-            action,
-            target,
-            detail,
+            action: action.to_owned(),
+            target: target.to_owned(),
+            detail: redact::scrub(detail),
         };
-        let put = self.table.put(Key::activity(actor.workspace(), now, &entry.id), &entry)?;
+        let key = Key::activity(workspace, now, &entry.id);
+        let row = Indexed {
+            entry: &entry,
+            gsi1pk: key::activity_of_target(workspace, target),
+            gsi1sk: &key.sk.clone(),
+            gsi2pk: key::activity_of_actor(workspace, actor.name()),
+            gsi2sk: &key.sk.clone(),
+        };
+        let put = self.table.put(key, &row)?;
         store::put(put.condition_expression("attribute_not_exists(pk)"))
     }
 }
