@@ -60,7 +60,7 @@ pub enum Error {
         quota: Quota,
     },
     /// Somebody has to set this up first; all that does not need it works.
-    #[error("{service} is not configured: {} missing", missing.join(", "))]
+    #[error("{service} is not configured, it lacks: {}", missing.join(", "))]
     NotConfigured {
         /// What would have been used.
         service: &'static str,

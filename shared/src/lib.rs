@@ -16,6 +16,7 @@ pub mod keys;
 pub mod lambda;
 pub mod ledger;
 pub mod secrets;
+pub mod services;
 pub mod redact;
 pub mod providers;
 pub mod store;

@@ -13,6 +13,7 @@
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
 //! | `Activity` | … by target     | gsi1 `TARGET#<w>#<target>` | `<time>#<id>`            | list of one target |
 //! | `Activity` | … by actor      | gsi2 `ACTOR#<w>#<actor>`   | `<time>#<id>`            | list of one actor |
+//! | `Integrations` | settings of a service | `SERVICES#<w>`      | `SERVICE#<service>`      | get; all of a workspace |
 //! | `Integrations` | findings of the secrets check | `PLATFORM`    | `SECRETS`                | get, by `secrets-check` |
 //! | `Vault` | sealed secret      | `SEALED#<w>#<id>`          | `SEALED`                 | get |
 //! | `Vault` | … by age of its wrapping | gsi2 `WRAPPED#<bucket>` | seconds since 1970    | `vault-rewrap`, oldest first |
@@ -93,6 +94,10 @@ impl Key {
         Self { pk: users(workspace), sk }
     }
 
+    pub(crate) fn service(workspace: &Workspace, service: &str) -> Self {
+        Self { pk: services(workspace), sk: format!("SERVICE#{service}") }
+    }
+
     /// What is wrong with the deployment's own secrets.
     pub(crate) fn platform_secrets() -> Self {
         Self { pk: "PLATFORM".to_owned(), sk: "SECRETS".to_owned() }
@@ -101,6 +106,11 @@ impl Key {
     pub(crate) fn activity(workspace: &Workspace, at: DateTime<Utc>, id: &str) -> Self {
         Self { pk: activity_of_month(workspace, at.date_naive()), sk: format!("{}#{id}", sortable(at)) }
     }
+}
+
+/// The partition of a workspace's settings of services.
+pub(crate) fn services(workspace: &Workspace) -> String {
+    format!("SERVICES#{workspace}")
 }
 
 /// Partitions of the index that finds secrets by the age of their wrapping.
