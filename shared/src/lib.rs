@@ -13,6 +13,7 @@ pub mod identity;
 pub mod keys;
 pub mod lambda;
 pub mod ledger;
+pub mod net;
 pub mod store;
 pub mod time;
 
