@@ -1,8 +1,9 @@
 //! Everything that two functions could need, by domain.
 //!
 //! Each domain module owns its rules and its rows: [`keys`], [`ledger`], [`activity`],
-//! [`identity`]. Beneath them stand [`store`] (DynamoDB), [`http`] (requests, answers, problems)
-//! and [`lambda`] (what hosts a function). Dependencies point down this list only.
+//! [`identity`]. Beneath them stand [`providers`] (other companies' APIs), [`store`] (DynamoDB),
+//! [`http`] (requests, answers, problems) and [`lambda`] (what hosts a function). Dependencies
+//! point down this list only.
 
 pub mod activity;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod keys;
 pub mod lambda;
 pub mod ledger;
 pub mod net;
+pub mod providers;
 pub mod store;
 pub mod time;
 
