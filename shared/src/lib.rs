@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod secrets;
 pub mod services;
 pub mod redact;
+pub mod net;
 pub mod providers;
 pub mod store;
 pub mod time;
