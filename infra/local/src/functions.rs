@@ -29,6 +29,7 @@ pub fn registry() -> Registry {
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
         ("secrets-check", secrets_check::function()),
+        ("settings", settings::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
     ])

@@ -36,10 +36,11 @@ impl Api {
         let mut known = Vec::new();
         let mut cursor = None;
         loop {
-            let list = self.client.get(format!("{}/api/credentials/list", self.url));
-            let mut query = vec![("provider", provider.word().to_owned()), ("limit", PAGE.to_owned())];
-            query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-            let (status, page) = self.send(list.query(&query)).await?;
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.append_pair("provider", provider.word()).append_pair("limit", PAGE);
+            query.extend_pairs(cursor.take().map(|cursor: String| ("cursor", cursor)));
+            let list = format!("{}/api/credentials/list?{}", self.url, query.finish());
+            let (status, page) = self.send(self.client.get(list)).await?;
             if status != StatusCode::OK {
                 return Err(format!("the credentials cannot be listed: {}", told(status, &page)).into());
             }

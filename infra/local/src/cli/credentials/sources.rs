@@ -36,7 +36,7 @@ const SHOP: Field = ("shop", &[("SHOPIFY_SHOP", Text)], true);
 /// Google's token of somebody who is signed in.
 const SHORT_LIVED: &str = "GOOGLE_ACCESS_TOKEN";
 
-static SOURCES: [Source; 6] = [
+static SOURCES: [Source; 10] = [
     Source {
         provider: Provider::Meta,
         sign: &["META_ACCESS_TOKEN"],
@@ -73,6 +73,42 @@ static SOURCES: [Source; 6] = [
         provider: Provider::Stripe,
         sign: &["STRIPE_API_KEY"],
         fields: &[("api_key", &[("STRIPE_API_KEY", Text)], true)],
+    },
+    Source {
+        provider: Provider::Github,
+        sign: &["GITHUB_APP_ID", "GITHUB_APP_INSTALLATION_ID", "GITHUB_APP_PRIVATE_KEY"],
+        fields: &[
+            ("app_id", &[("GITHUB_APP_ID", Text)], true),
+            ("installation_id", &[("GITHUB_APP_INSTALLATION_ID", Text)], true),
+            ("private_key", &[("GITHUB_APP_PRIVATE_KEY", Text)], true),
+        ],
+    },
+    Source {
+        provider: Provider::Supabase,
+        sign: &["SUPABASE_URL", "SUPABASE_SERVICE_KEY", "SUPABASE_SERVICE_ROLE_KEY"],
+        fields: &[
+            ("url", &[("SUPABASE_URL", Text)], true),
+            ("service_key", &[("SUPABASE_SERVICE_KEY", Text), ("SUPABASE_SERVICE_ROLE_KEY", Text)], true),
+        ],
+    },
+    Source {
+        provider: Provider::Smtp,
+        sign: &["SMTP_HOST", "SMTP_USERNAME", "SMTP_USER", "SMTP_PASSWORD", "SMTP_PASS"],
+        fields: &[
+            ("host", &[("SMTP_HOST", Text)], true),
+            ("port", &[("SMTP_PORT", Number)], true),
+            ("username", &[("SMTP_USERNAME", Text), ("SMTP_USER", Text)], true),
+            ("password", &[("SMTP_PASSWORD", Text), ("SMTP_PASS", Text)], true),
+            ("from", &[("SMTP_FROM", Text)], true),
+        ],
+    },
+    Source {
+        provider: Provider::Twilio,
+        sign: &["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"],
+        fields: &[
+            ("account_sid", &[("TWILIO_ACCOUNT_SID", Text)], true),
+            ("auth_token", &[("TWILIO_AUTH_TOKEN", Text)], true),
+        ],
     },
 ];
 
