@@ -7,6 +7,7 @@ use lambda_http::{
     http::{HeaderValue, StatusCode, header},
 };
 use serde::Serialize;
+use serde_json::Value;
 
 /// What went wrong underneath: logged, never sent.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -48,6 +49,17 @@ pub enum Error {
     /// What is stored does not allow this now.
     #[error("{0}")]
     Conflict(String),
+    /// What the caller wanted to change was changed by somebody else; this is how it stands now.
+    #[error("it was changed by someone else meanwhile: `current` is how it stands now")]
+    Superseded(Box<Value>),
+    /// A change that had to pass a test did not.
+    #[error("the test failed and nothing was changed: {message}")]
+    Unproven {
+        /// What kind of fault it was, by its word on the wire.
+        cause: &'static str,
+        /// What happened, for people.
+        message: String,
+    },
     /// The body is larger than the operation takes.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
@@ -107,6 +119,13 @@ struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// With `superseded`: the newer state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<Box<Value>>,
+    /// With `unproven`: the kind of fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    /// With `not-configured`: what somebody has to set up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<&'static str>,
 }
@@ -128,6 +147,8 @@ impl Error {
             Self::Forbidden(_) => (S::FORBIDDEN, "forbidden", "Forbidden"),
             Self::NotFound(_) => (S::NOT_FOUND, "not-found", "Not found"),
             Self::Conflict(_) => (S::CONFLICT, "conflict", "Conflict"),
+            Self::Superseded(_) => (S::CONFLICT, "superseded", "Superseded"),
+            Self::Unproven { .. } => (S::CONFLICT, "unproven", "Unproven"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "Request too large"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
             Self::NotConfigured { .. } => (S::SERVICE_UNAVAILABLE, "not-configured", "Not configured"),
@@ -158,13 +179,17 @@ impl Error {
             status: status.as_u16(),
             detail,
             errors: Vec::new(),
+            current: None,
+            cause: None,
             missing: Vec::new(),
         };
         let mut quota = None;
         match self {
             Self::Invalid(errors) => problem.errors = errors,
-            Self::NotConfigured { missing, .. } => problem.missing = missing,
             Self::RateLimited { quota: reached, .. } => quota = Some(reached),
+            Self::Superseded(newer) => problem.current = Some(newer),
+            Self::Unproven { cause, .. } => problem.cause = Some(cause),
+            Self::NotConfigured { missing, .. } => problem.missing = missing,
             _ => {}
         }
         let mut response = crate::http::json(status, &problem);

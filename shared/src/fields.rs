@@ -123,6 +123,11 @@ pub fn integer(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, String> {
     }
 }
 
+/// `true` or `false`.
+pub fn boolean(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
+}
+
 /// A number as query strings have it: digits.
 pub fn digits(rule: impl Fn(&Value) -> Result<u64, String>) -> impl Fn(&Value) -> Result<u64, String> {
     move |value| {

@@ -72,10 +72,10 @@ pub fn is_secret_name(name: &str) -> bool {
     matches!(plain.as_str(), "pwd" | "pass" | "auth" | "pin") || NAMES.iter().any(|part| plain.contains(part))
 }
 
-/// Whether a text is, or holds, what looks like a secret.
+/// Whether a text is, or holds, a secret of a form that nothing else has.
 #[must_use]
-pub fn holds_secret(text: &str) -> bool {
-    text.contains("-----BEGIN") || words(text).any(is_secret)
+pub fn is_known_secret(text: &str) -> bool {
+    text.contains("-----BEGIN") || words(text).any(has_known_form)
 }
 
 /// The value without whatever looks like a secret or an e-mail address in its texts.
@@ -106,9 +106,11 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
+fn has_known_form(word: &str) -> bool {
+    SHORTEST_WITH_PREFIX <= word.len() && PREFIXES.iter().any(|prefix| word.starts_with(prefix))
+}
+
 fn is_secret(word: &str) -> bool {
-    let prefixed =
-        SHORTEST_WITH_PREFIX <= word.len() && PREFIXES.iter().any(|prefix| word.starts_with(prefix));
     let has = |kind: fn(&u8) -> bool| word.bytes().any(|byte| kind(&byte));
     let token = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/_-.~".contains(&byte));
     let random = SHORTEST_RANDOM <= word.len()
@@ -118,7 +120,7 @@ fn is_secret(word: &str) -> bool {
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase);
     let hex = word.len() == HEX_SECRET && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    prefixed || random || hex
+    has_known_form(word) || random || hex
 }
 
 fn is_email(word: &str) -> bool {

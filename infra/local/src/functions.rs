@@ -20,6 +20,7 @@ pub type Registry = BTreeMap<&'static str, Function>;
 pub fn registry() -> Registry {
     BTreeMap::from([
         ("activity", activity::function()),
+        ("integrations", integrations::function()),
         ("authorize-key", authorize_key::function()),
         ("authorize-user", authorize_user::function()),
         ("credentials", credentials::function()),
@@ -28,6 +29,7 @@ pub fn registry() -> Registry {
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
+        ("integrations-test", integrations_test::function()),
         ("secrets-check", secrets_check::function()),
         ("settings", settings::function()),
         ("sync-users", sync_users::function()),

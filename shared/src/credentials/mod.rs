@@ -22,7 +22,7 @@
 //! backup would be worthless. A secret that must be dead at once is revoked at its provider, as
 //! after any leak.
 
-mod directory;
+mod lookup;
 mod record;
 
 use aws_config::SdkConfig;
@@ -34,7 +34,6 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use record::{Failure, Record, Row};
-pub use directory::Directory;
 pub use record::{Status, View};
 
 use crate::{

@@ -106,7 +106,12 @@ mod tests {
             ("older", true, Some(version(&good, MAX_AGE + TimeDelta::seconds(1))), Some(Finding::Old)),
             ("not needed and older", false, Some(version(&good, TimeDelta::days(400))), Some(Finding::Old)),
             ("malformed", false, Some(version("short", TimeDelta::zero())), Some(Finding::Malformed)),
-            ("malformed and old", true, Some(version("short", TimeDelta::days(91))), Some(Finding::Malformed)),
+            (
+                "malformed and old",
+                true,
+                Some(version("short", TimeDelta::days(91))),
+                Some(Finding::Malformed),
+            ),
             ("empty", true, Some(version("", TimeDelta::zero())), Some(Finding::Malformed)),
         ] {
             let status = judge(SecretName::DevopsWebhookSecret, required, current.as_ref(), now);

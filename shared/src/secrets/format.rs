@@ -6,9 +6,8 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 /// `sk_live_…`, `rk_test_…`.
 pub(super) fn stripe_api_key(value: &str) -> bool {
-    let rest = ["sk_live_", "sk_test_", "rk_live_", "rk_test_"]
-        .iter()
-        .find_map(|prefix| value.strip_prefix(prefix));
+    let rest =
+        ["sk_live_", "sk_test_", "rk_live_", "rk_test_"].iter().find_map(|prefix| value.strip_prefix(prefix));
     rest.is_some_and(|rest| (16..=255).contains(&rest.len()) && alphanumeric(rest))
 }
 
@@ -119,7 +118,11 @@ mod tests {
             ("with Windows line ends", pkcs1.replace('\n', "\r\n"), true),
             ("without its end", pkcs1[..pkcs1.len() - 40].to_owned(), false),
             ("with another label", pkcs8.replace("PRIVATE", "PUBLIC"), false),
-            ("with a line lost", pkcs1.lines().take(9).chain(pkcs1.lines().skip(10)).collect::<Vec<_>>().join("\n"), false),
+            (
+                "with a line lost",
+                pkcs1.lines().take(9).chain(pkcs1.lines().skip(10)).collect::<Vec<_>>().join("\n"),
+                false,
+            ),
             ("of another kind", pem("PRIVATE KEY", b"not DER"), false),
             ("not PEM", "key".to_owned(), false),
         ] {

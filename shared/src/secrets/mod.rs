@@ -118,11 +118,8 @@ impl PlatformSecrets {
 
     async fn read(&self, name: SecretName, now: DateTime<Utc>) -> Result<Option<Rolling>, Error> {
         let Some(current) = self.version(name, "AWSCURRENT").await? else { return Ok(None) };
-        let previous = if now < current.created_at + ROLLING {
-            self.version(name, "AWSPREVIOUS").await?
-        } else {
-            None
-        };
+        let previous =
+            if now < current.created_at + ROLLING { self.version(name, "AWSPREVIOUS").await? } else { None };
         Ok(Some(Rolling { current, previous }))
     }
 

@@ -235,7 +235,11 @@ mod tests {
             ("no list", json!("spend"), None),
             ("no text", json!([1]), None),
         ] {
-            assert_eq!(Service::Meta.chosen(&given).ok(), kept.map(|kept| kept.iter().map(ToString::to_string).collect::<Vec<_>>()), "{case}");
+            assert_eq!(
+                Service::Meta.chosen(&given).ok(),
+                kept.map(|kept| kept.iter().map(ToString::to_string).collect::<Vec<_>>()),
+                "{case}"
+            );
         }
     }
 

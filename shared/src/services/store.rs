@@ -1,5 +1,7 @@
 //! The rows of settings.
 
+use std::collections::HashSet;
+
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -9,7 +11,7 @@ use super::{Order, Service, Settings, View};
 use crate::{
     Error,
     activity::Activity,
-    credentials::Directory,
+    credentials::Credentials,
     identity::{Person, Workspace},
     lambda::{Env, EnvError},
     store::{self, Table, Transacted, key, key::Key, n, s, unavailable},
@@ -20,17 +22,18 @@ use crate::{
 pub struct Services {
     table: Table,
     activity: Activity,
-    credentials: Directory,
+    credentials: Credentials,
 }
 
 impl Services {
-    /// Reads `INTEGRATIONS_TABLE`, `ACTIVITY_TABLE` and `VAULT_TABLE`.
+    /// Reads `INTEGRATIONS_TABLE` and `ACTIVITY_TABLE`, and what [`Credentials::load`] reads; no
+    /// credential is opened.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
         let client = store::client(sdk);
         Ok(Self {
             table: Table::load(env, &client, "INTEGRATIONS_TABLE")?,
             activity: Activity::load(env, &client)?,
-            credentials: Directory::load(env, &client)?,
+            credentials: Credentials::load(env, sdk)?,
         })
     }
 
@@ -92,9 +95,7 @@ impl Services {
         let put = self.table.put(Key::service(workspace, service.word()), &new)?;
         let put = match seen {
             0 => put.condition_expression("attribute_not_exists(pk)"),
-            seen => put
-                .condition_expression("version = :seen")
-                .expression_attribute_values(":seen", n(seen)),
+            seen => put.condition_expression("version = :seen").expression_attribute_values(":seen", n(seen)),
         };
         let detail = json!({
             "enabled": new.enabled,
@@ -116,10 +117,9 @@ impl Services {
                     if stored == new {
                         return self.view(workspace, new).await;
                     }
-                    return Err(Error::Conflict(format!(
-                        "the service was changed by someone else and is at version {}",
-                        stored.version
-                    )));
+                    let newer = self.view(workspace, stored).await?;
+                    let newer = serde_json::to_value(newer).map_err(unavailable)?;
+                    return Err(Error::Superseded(Box::new(newer)));
                 }
                 Transacted::Contended => sleep(pause).await,
             }
@@ -136,7 +136,7 @@ impl Services {
 
     async fn has_credential(&self, workspace: &Workspace, settings: &Settings) -> Result<bool, Error> {
         let Some(id) = settings.credential_id.as_deref() else { return Ok(false) };
-        let found = self.credentials.providers(workspace, [id]).await?;
+        let found = self.credentials.providers(workspace, &HashSet::from([id])).await?;
         Ok(found.get(id) == Some(&settings.service.provider()))
     }
 
@@ -146,8 +146,8 @@ impl Services {
     }
 
     async fn views(&self, workspace: &Workspace, all: Vec<Settings>) -> Result<Vec<View>, Error> {
-        let ids = all.iter().filter_map(|settings| settings.credential_id.as_deref());
-        let found = self.credentials.providers(workspace, ids).await?;
+        let ids = all.iter().filter_map(|settings| settings.credential_id.as_deref()).collect();
+        let found = self.credentials.providers(workspace, &ids).await?;
         let view = |settings: Settings| {
             let provider = settings.credential_id.as_ref().and_then(|id| found.get(id));
             let credential = provider == Some(&settings.service.provider());

@@ -13,6 +13,9 @@
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
 //! | `Activity` | … by target     | gsi1 `TARGET#<w>#<target>` | `<time>#<id>`            | list of one target |
 //! | `Activity` | … by actor      | gsi2 `ACTOR#<w>#<actor>`   | `<time>#<id>`            | list of one actor |
+//! | `Integrations` | integration | `WORKSPACE#<w>`            | `INTEGRATION#<id>`       | get; list per workspace, ids being in order of creation |
+//! | `Integrations` | … to be tested | gsi1 `TESTS#<bucket>`   | `<time>#<w>#<id>`        | those of all workspaces that are due |
+//! | `Integrations` | version     | `INTEGRATION#<w>#<id>`     | `VERSION#<number>`       | get; list, newest first |
 //! | `Integrations` | settings of a service | `SERVICES#<w>`      | `SERVICE#<service>`      | get; all of a workspace |
 //! | `Integrations` | findings of the secrets check | `PLATFORM`    | `SECRETS`                | get, by `secrets-check` |
 //! | `Vault` | sealed secret      | `SEALED#<w>#<id>`          | `SEALED`                 | get |
@@ -29,6 +32,9 @@
 //!   DynamoDB splits the partition by sort key. Users are a slow stream, and standing together
 //!   is what lets totals and a page be one read. Within the partition no single row is hot:
 //!   counters have [`SHARDS`] rows a day.
+//! - An integration's row is written by people and by its tests, four times a day. `TESTS#<bucket>`
+//!   takes two index writes a test: [`TEST_BUCKETS`] of them take 2,000 tests a second.
+//! - `TARGET#` and `ACTOR#` take what is done to one thing or by one actor: 500 entries a second.
 //! - `WRAPPED#<bucket>`: each of [`WRAPPED_BUCKETS`] takes 1,000 secrets a second, sealed or
 //!   wrapped anew, all workspaces together.
 //! - Nothing else is written more than a few times a day.
@@ -111,6 +117,39 @@ impl Key {
 /// The partition of a workspace's settings of services.
 pub(crate) fn services(workspace: &Workspace) -> String {
     format!("SERVICES#{workspace}")
+}
+
+impl Key {
+    pub(crate) fn integration(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: format!("WORKSPACE#{workspace}"), sk: format!("INTEGRATION#{id}") }
+    }
+
+    pub(crate) fn integration_version(workspace: &Workspace, id: &str, version: u64) -> Self {
+        Self { pk: format!("INTEGRATION#{workspace}#{id}"), sk: format!("VERSION#{version:010}") }
+    }
+}
+
+/// Partitions among which the integrations to be tested are spread.
+pub const TEST_BUCKETS: u8 = 4;
+
+/// A partition in `gsi1` of the integrations to be tested.
+pub(crate) fn tests(bucket: u8) -> String {
+    format!("TESTS#{bucket}")
+}
+
+/// The partition in `gsi1` in which one integration stands; the end of its id is random.
+pub(crate) fn tests_of(id: &str) -> String {
+    tests(id.bytes().last().unwrap_or_default() % TEST_BUCKETS)
+}
+
+/// Sort key in `gsi1` of an integration to be tested at `time`.
+pub(crate) fn test_at(time: DateTime<Utc>, workspace: &Workspace, id: &str) -> String {
+    format!("{}#{workspace}#{id}", sortable(time))
+}
+
+/// The workspace and the id in such a key.
+pub(crate) fn test_of(key: &str) -> Option<(&str, &str)> {
+    key.split_once('#')?.1.split_once('#')
 }
 
 /// Partitions of the index that finds secrets by the age of their wrapping.

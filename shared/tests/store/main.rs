@@ -4,6 +4,8 @@
 
 mod activity;
 mod keys;
+mod secrets;
+mod services;
 mod users;
 
 use chrono::{DateTime, Utc};

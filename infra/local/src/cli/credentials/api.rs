@@ -78,7 +78,8 @@ impl Api {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Value), StartError> {
-        let unreachable = |error: reqwest::Error| format!("{} does not answer: {}", self.url, error.without_url());
+        let unreachable =
+            |error: reqwest::Error| format!("{} does not answer: {}", self.url, error.without_url());
         let response: Response = request.bearer_auth(&self.token).send().await.map_err(unreachable)?;
         let status = response.status();
         // What is not JSON did not come from the API, and its status says enough.
@@ -88,9 +89,11 @@ impl Api {
 
 /// What a refusal says: the API's own words, with the fields it names.
 fn told(status: StatusCode, answer: &Value) -> String {
-    let fields = answer["errors"].as_array().into_iter().flatten().filter_map(|error| {
-        Some(format!("{} {}", error["field"].as_str()?, error["message"].as_str()?))
-    });
+    let fields = answer["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|error| Some(format!("{} {}", error["field"].as_str()?, error["message"].as_str()?)));
     let detail = [&answer["detail"], &answer["message"]].into_iter().find_map(Value::as_str);
     let said: Vec<_> = detail.map(str::to_owned).into_iter().chain(fields).collect();
     format!("{status}: {}", said.join(", "))

@@ -158,7 +158,9 @@ pub(super) async fn run(options: Credentials) -> Result<(), StartError> {
 /// A token of the development issuer.
 fn admin(options: &Import, attached: &Attached) -> Result<String, StartError> {
     if !attached.running().development {
-        return Err("the server does not trust the development issuer; give an admin's --token".to_owned().into());
+        return Err("the server does not trust the development issuer; give an admin's --token"
+            .to_owned()
+            .into());
     }
     let issuer = runner::dev_issuer(&State::open(&options.directory.state)?)?;
     let workspace = options.workspace.as_deref().unwrap_or_default();
@@ -189,7 +191,8 @@ async fn import(api: &mut Api, found: Vec<Found>, options: &Import) -> Result<Ve
                 }
                 Err(faults) => {
                     line.outcome = Outcome::Malformed;
-                    let told = |fault: &FieldError| format!("{} {}", given.variable(&fault.field), fault.message);
+                    let told =
+                        |fault: &FieldError| format!("{} {}", given.variable(&fault.field), fault.message);
                     line.reasons = faults.iter().map(told).collect();
                 }
             },

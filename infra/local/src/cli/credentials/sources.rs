@@ -29,8 +29,11 @@ enum Form {
 
 use Form::{Json, JsonFile, Number, Text};
 
-const SERVICE_ACCOUNT: Field =
-    ("service_account", &[("GOOGLE_SERVICE_ACCOUNT_JSON", Json), ("GOOGLE_APPLICATION_CREDENTIALS", JsonFile)], true);
+const SERVICE_ACCOUNT: Field = (
+    "service_account",
+    &[("GOOGLE_SERVICE_ACCOUNT_JSON", Json), ("GOOGLE_APPLICATION_CREDENTIALS", JsonFile)],
+    true,
+);
 const SHOP: Field = ("shop", &[("SHOPIFY_SHOP", Text)], true);
 
 /// Google's token of somebody who is signed in.
@@ -58,7 +61,10 @@ static SOURCES: [Source; 10] = [
     Source {
         provider: Provider::Shopify,
         sign: &["SHOPIFY_API_TOKEN", "SHOPIFY_ACCESS_TOKEN"],
-        fields: &[SHOP, ("access_token", &[("SHOPIFY_API_TOKEN", Text), ("SHOPIFY_ACCESS_TOKEN", Text)], true)],
+        fields: &[
+            SHOP,
+            ("access_token", &[("SHOPIFY_API_TOKEN", Text), ("SHOPIFY_ACCESS_TOKEN", Text)], true),
+        ],
     },
     Source {
         provider: Provider::Shopify,
