@@ -8,6 +8,7 @@ did not run. The one exception is named where it is made.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -18,12 +19,15 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "emulator"))
 
+import leaks  # noqa: E402
 from deploy import deploy  # noqa: E402
 from ministack import Emulator, free_port  # noqa: E402
+from providers import Providers  # noqa: E402
 
 BIN = Path(sys.executable).parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -86,7 +90,8 @@ class Count:
 class Runner:
     """The embedded runner on a state of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, providers: Providers) -> None:
+        self.parameters = PARAMETERS | {"ProviderEndpoints": providers.endpoints}
         self.state = directory / "state"
         self.log = directory / "runner.log"
         self.port = free_port()
@@ -95,7 +100,7 @@ class Runner:
     def __enter__(self) -> Runner:
         with self.log.open("w") as log:
             command = [BINARIES / "tidegate", "serve", "--state", self.state, "--port", str(self.port)]
-            for assignment in PARAMETERS.items():
+            for assignment in self.parameters.items():
                 command += ["--parameter", "=".join(assignment)]
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 30
@@ -157,6 +162,15 @@ def on_runner(count: Count, runner: Runner) -> None:
     count.run("end to end on the runner", [*END_TO_END, *THREADS], environment)
     count.run("functions under cargo lambda", pytest("tests/functions"), environment)
     count.run("the API as its document says", [sys.executable, "tests/fuzz.py"], environment)
+    sealed(count, "what the runner left behind", leaks.files(runner.state, runner.log))
+
+
+def sealed(count: Count, name: str, places: Iterator[tuple[str, bytes]]) -> None:
+    """What was sealed is readable nowhere."""
+    begin = time.monotonic()
+    wrong = leaks.check(places)
+    print("\n".join(wrong))
+    count.add(name, int(not wrong), int(bool(wrong)), time.monotonic() - begin)
 
 
 def faults(count: Count) -> None:
@@ -171,13 +185,15 @@ def on_emulator(count: Count, runner: Runner, directory: Path) -> None:
     begin = time.monotonic()
     with Emulator(log) as emulator:
         jwks = f"{runner.url}/_dev/jwks.json"
-        url = deploy(emulator.endpoint, BINARIES, PARAMETERS | {"OidcJwksUrl": jwks})
+        url = deploy(emulator.endpoint, BINARIES, runner.parameters | {"OidcJwksUrl": jwks})
         count.add("deployment by CloudFormation", 1, 0, time.monotonic() - begin)
         environment = runner.environment(url) | {"TIDEGATE_EMULATOR": emulator.endpoint}
         print("Not run here, as the emulator has no such limit: runner_only")
         count.run(
             "end to end on the emulator", [*END_TO_END, *THREADS, "--skip", "runner_only::"], environment
         )
+        left = itertools.chain(leaks.files(log), leaks.rows(emulator.endpoint))
+        sealed(count, "what the emulator left behind", left)
         count.run("policies", pytest("tests/emulator"), environment)
 
 
@@ -197,7 +213,7 @@ def main() -> int:
         try:
             if "faults" in stages:
                 faults(count)
-            with Runner(directory) as runner:
+            with Providers() as providers, Runner(directory, providers) as runner:
                 if "runner" in stages:
                     on_runner(count, runner)
                 if "emulator" in stages:

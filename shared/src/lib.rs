@@ -1,9 +1,9 @@
 //! Everything that two functions could need, by domain.
 //!
-//! Each domain module owns its rules and its rows: [`keys`], [`ledger`], [`activity`],
-//! [`identity`]. Beneath them stand [`providers`] (other companies' APIs), [`store`] (DynamoDB),
-//! [`http`] (requests, answers, problems) and [`lambda`] (what hosts a function). Dependencies
-//! point down this list only.
+//! Each domain module owns its rules and its rows: [`keys`], [`ledger`], [`credentials`] over
+//! [`vault`], [`activity`], [`identity`]. Beneath them stand [`providers`] (other companies'
+//! APIs), [`store`] (DynamoDB), [`http`] (requests, answers, problems) and [`lambda`] (what hosts a
+//! function). Dependencies point down this list only.
 
 pub mod activity;
 pub mod credentials;

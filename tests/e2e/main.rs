@@ -3,8 +3,11 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod activity;
 mod authorizers;
+mod credentials;
 mod ingest;
+mod integrations;
 mod keys;
 mod limits;
 mod operations;

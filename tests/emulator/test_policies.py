@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import subprocess
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -141,6 +142,85 @@ def sync_users() -> None:
             raise Failed(f"{query}: {answer}")
 
 
+def stripe_key() -> str:
+    """A key that the stand-in for Stripe knows."""
+    return f"sk_test_good_{uuid.uuid4().hex}"
+
+
+def credentials() -> None:
+    """Saves, lists, changes, verifies and destroys a credential."""
+    workspace = Workspace()
+    body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+    path = f"/api/credentials/{saved['id']}"
+    for query in ["", "?provider=stripe"]:
+        workspace.admin("GET", f"/api/credentials/list{query}")
+    workspace.admin("PUT", path, {"name": "renamed"})
+    workspace.admin("PUT", path, {"credential": {"api_key": stripe_key()}})
+    verified = workspace.admin("POST", f"{path}/verify")
+    if verified["verified"] is not True:
+        raise Failed(f"not verified: {verified}")
+    workspace.admin("DELETE", path)
+
+
+def vault_rewrap() -> None:
+    """Wraps a data key anew."""
+    workspace = Workspace()
+    body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+    # What was wrapped within this very second is left alone.
+    time.sleep(1.1)
+    progress = invoke("vault-rewrap", {"wrapped_before": "2100-01-01T00:00:00Z"})
+    if progress["rewrapped"] < 1 or not progress["finished"]:
+        raise Failed(f"not wrapped anew: {progress}")
+    verified = workspace.admin("POST", f"/api/credentials/{saved['id']}/verify")
+    if verified["verified"] is not True:
+        raise Failed(f"not opened any more: {verified}")
+    workspace.admin("DELETE", f"/api/credentials/{saved['id']}")
+
+
+def invoke(function: str, event: Any) -> Any:
+    """Invokes a function without the API, as a schedule does."""
+    stack = client(ENDPOINT, "cloudformation")
+    found = stack.describe_stack_resource(StackName="tidegate", LogicalResourceId=functions()[function])
+    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    answer = client(ENDPOINT, "lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    payload = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise Failed(f"{function}: {payload}")
+    return payload
+
+
+def activity() -> None:
+    """Lists what was done, to anything, to one thing, and by one person."""
+    workspace = Workspace()
+    key = workspace.key()
+    [entry] = workspace.admin("GET", "/api/activity")["entries"]
+    for query in [f"target={key['id']}", f"actor={entry['actor']}"]:
+        answer = workspace.admin("GET", f"/api/activity?{query}")
+        if answer["entries"] != [entry]:
+            raise Failed(f"{query}: {answer}")
+
+
+def integrations() -> None:
+    """Makes, changes, tests, restores, lists and deletes an integration with a credential."""
+    workspace = Workspace()
+    saved = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    credential = workspace.admin("POST", "/api/credentials/save", saved, expect=201)["id"]
+    order = {"type": "billing", "provider": "stripe", "name": "probe", "environment": "test"}
+    order["credential_id"] = credential
+    made = workspace.admin("POST", "/api/integrations", order, expect=201)
+    path = f"/api/integrations/{made['id']}"
+    workspace.admin("PUT", path, {"version": 1, "configuration": {"account_id": "acct_1"}})
+    workspace.admin("POST", f"{path}/rollback", {"version": 1})
+    tested = workspace.admin("POST", f"{path}/test", {})
+    if tested["verified"] is not True:
+        raise Failed(f"not verified: {tested}")
+    workspace.admin("GET", "/api/integrations")
+    workspace.admin("GET", f"{path}/versions")
+    workspace.admin("DELETE", path)
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -151,14 +231,18 @@ def docs() -> None:
 
 
 PROBES: dict[str, Callable[[], None]] = {
+    "activity": activity,
+    "integrations": integrations,
     "authorize-key": authorize_key,
     "authorize-user": authorize_user,
+    "credentials": credentials,
     "docs": docs,
     "health": health,
     "ingest": ingest,
     "key-generate": key_generate,
     "keys": keys,
     "sync-users": sync_users,
+    "vault-rewrap": vault_rewrap,
 }
 
 

@@ -30,8 +30,10 @@ QUEUES = of(SAM, "AWS::SQS::Queue")
 
 
 def statements() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every inline statement of every role."""
+    """Every inline statement of every function's role."""
     for name, role in of(TRANSFORMED, "AWS::IAM::Role").items():
+        if name.removesuffix("Role") not in FUNCTIONS:
+            continue
         for policy in role["Properties"].get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield name, statement
@@ -160,6 +162,51 @@ def test_no_grant_is_for_everything() -> None:
             assert action != "dynamodb:Scan", "lists are read by query"
         for resource in as_list(statement["Resource"]):
             assert "*" not in str(resource), (role, resource)
+
+
+def test_a_schedule_may_do_nothing_but_invoke_its_function() -> None:
+    roles = of(TRANSFORMED, "AWS::IAM::Role")
+    schedules = of(TRANSFORMED, "AWS::Scheduler::Schedule")
+    assert schedules
+    for name, schedule in schedules.items():
+        target = schedule["Properties"]["Target"]
+        role = roles.pop(function_of(target["RoleArn"]))["Properties"]
+        [trusted] = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trusted["Principal"] == {"Service": ["scheduler.amazonaws.com"]}, name
+        [policy] = role["Policies"]
+        [statement] = policy["PolicyDocument"]["Statement"]
+        assert statement["Action"] == "lambda:InvokeFunction", name
+        assert statement["Resource"] == target["Arn"], name
+    assert {role.removesuffix("Role") for role in roles} == set(FUNCTIONS)
+
+
+def test_the_vaults_key_is_used_in_context_only() -> None:
+    policy = SAM["VaultKey"]["Properties"]["KeyPolicy"]["Statement"]
+    cryptography = ("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "CreateGrant", "*")
+    for statement in policy:
+        uses = {
+            action
+            for action in as_list(statement["Action"])
+            if action.removeprefix("kms:").startswith(cryptography)
+        }
+        if uses:
+            assert set(statement["Condition"]["Null"].values()) == {"false"}
+            named = {key.removeprefix("kms:EncryptionContext:") for key in statement["Condition"]["Null"]}
+            assert named == {"workspace", "credential", "version"}
+            assert "kms:CreateGrant" not in uses, "a grant would not ask for the context"
+
+
+def test_who_moves_data_keys_cannot_open_them() -> None:
+    actions = [
+        action
+        for role, statement in statements()
+        if role == "VaultRewrapFunctionRole"
+        for action in as_list(statement["Action"])
+    ]
+    assert {action for action in actions if action.startswith("kms:")} == {
+        "kms:ReEncryptFrom",
+        "kms:ReEncryptTo",
+    }
 
 
 def test_a_queue_worker_answers_per_message() -> None:

@@ -58,6 +58,8 @@ impl Vault {
         now: DateTime<Utc>,
     ) -> Result<Progress, Error> {
         let mut progress = Progress::default();
+        // What this run has wrapped must not come up in it again.
+        let before = before.min(now);
         for bucket in 0..key::WRAPPED_BUCKETS {
             // Rows that are refused stay in the range: within a run the pages go past them.
             let mut after = None;

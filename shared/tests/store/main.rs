@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod activity;
+mod integrations;
+mod credentials;
 mod keys;
 mod secrets;
 mod services;
 mod users;
+mod vault;
+mod wire;
 
 use chrono::{DateTime, Utc};
 use shared::identity::{Person, Role};
