@@ -43,7 +43,11 @@ async fn an_integration_gets_the_documented_defaults_and_reads_back() {
     let made = workspace.admin("POST", INTEGRATIONS).json(&body).send().await.json(201);
     assert_eq!((&made["environment"], &made["active"]), (&json!("live"), &json!(true)), "{made}");
     assert_eq!((&made["version"], &made["configuration"]), (&json!(1), &json!({})), "{made}");
-    assert_eq!((&made["credential_id"], &made["health"]["state"]), (&Value::Null, &json!("untested")), "{made}");
+    assert_eq!(
+        (&made["credential_id"], &made["health"]["state"]),
+        (&Value::Null, &json!("untested")),
+        "{made}"
+    );
     assert_eq!(workspace.member("GET", &path(&made)).send().await.json(200), made);
     let mut summary = made.clone();
     summary.as_object_mut().expect("an object").remove("configuration");
@@ -62,8 +66,16 @@ async fn a_bad_order_names_every_field_and_makes_nothing() {
                 "active": "yes", "note": "", "require_test": 1, "configuration": [], "enabled": true,
             }),
             vec![
-                "type", "provider", "name", "environment", "credential_id", "active", "note", "require_test",
-                "enabled", "configuration",
+                "type",
+                "provider",
+                "name",
+                "environment",
+                "credential_id",
+                "active",
+                "note",
+                "require_test",
+                "enabled",
+                "configuration",
             ],
         ),
         (
@@ -120,8 +132,7 @@ async fn a_change_is_a_version_and_rolling_back_restores_exactly() {
     assert_eq!(back["differences"].as_array().map(Vec::len), Some(3), "{back}");
 
     let body = json!({"version": 1, "note": "back"});
-    let restored =
-        workspace.admin("POST", &format!("{path}/rollback")).json(&body).send().await.json(200);
+    let restored = workspace.admin("POST", &format!("{path}/rollback")).json(&body).send().await.json(200);
     assert_eq!(restored["version"], 3);
     assert_eq!(restored["configuration"], json!({"region": "eu"}));
     assert_eq!(restored["name"], "ERP 2", "the name stays");
@@ -138,7 +149,11 @@ async fn a_change_is_a_version_and_rolling_back_restores_exactly() {
     let cursor = versions["next_cursor"].as_str().expect("there is more");
     let rest =
         workspace.member("GET", &format!("{path}/versions?limit=2&cursor={cursor}")).send().await.json(200);
-    assert_eq!((&rest["versions"][0]["note"], &rest["next_cursor"]), (&json!("first"), &Value::Null), "{rest}");
+    assert_eq!(
+        (&rest["versions"][0]["note"], &rest["next_cursor"]),
+        (&json!("first"), &Value::Null),
+        "{rest}"
+    );
 }
 
 #[tokio::test]
@@ -223,10 +238,15 @@ async fn what_cannot_be_proven_is_told_and_not_stored() {
     let custom = path(&create(&workspace, json!({})).await);
     workspace.admin("POST", &format!("{custom}/test")).json(&json!({})).send().await.problem(409, "conflict");
 
-    let made = create(&workspace, json!({"type": "billing", "provider": "stripe", "configuration": {}})).await;
+    let made =
+        create(&workspace, json!({"type": "billing", "provider": "stripe", "configuration": {}})).await;
     let path = path(&made);
     let tested = workspace.admin("POST", &format!("{path}/test")).send().await.json(200);
-    assert_eq!((&tested["verified"], &tested["cause"]), (&json!(false), &json!("credential_missing")), "{tested}");
+    assert_eq!(
+        (&tested["verified"], &tested["cause"]),
+        (&json!(false), &json!("credential_missing")),
+        "{tested}"
+    );
     let change = json!({"version": 1, "configuration": {"account_id": "acct_1"}, "require_test": true});
     let refused = workspace.admin("PUT", &path).json(&change).send().await;
     refused.problem(409, "unproven");
@@ -249,14 +269,23 @@ async fn a_credential_that_was_deleted_shows_and_can_be_replaced() {
     assert_eq!(state(&workspace.member("GET", &path).send().await.json(200)), "credential_missing");
     assert_eq!(state(&listed(&workspace).await[0]), "credential_missing");
     let tested = workspace.admin("POST", &format!("{path}/test")).send().await.json(200);
-    assert_eq!((&tested["verified"], &tested["cause"]), (&json!(false), &json!("credential_missing")), "{tested}");
+    assert_eq!(
+        (&tested["verified"], &tested["cause"]),
+        (&json!(false), &json!("credential_missing")),
+        "{tested}"
+    );
 
     // A change of something else leaves it; another one may be named, or none.
-    let renamed = workspace.admin("PUT", &path).json(&json!({"version": 1, "name": "x"})).send().await.json(200);
+    let renamed =
+        workspace.admin("PUT", &path).json(&json!({"version": 1, "name": "x"})).send().await.json(200);
     assert_eq!(state(&renamed), "credential_missing");
     let body = json!({"version": 2, "credential_id": second});
     let replaced = workspace.admin("PUT", &path).json(&body).send().await.json(200);
-    assert_eq!((&replaced["credential_id"], state(&replaced)), (&json!(second), json!("failing")), "{replaced}");
+    assert_eq!(
+        (&replaced["credential_id"], state(&replaced)),
+        (&json!(second), json!("failing")),
+        "{replaced}"
+    );
     let body = json!({"version": 3, "credential_id": ""});
     let none = workspace.admin("PUT", &path).json(&body).send().await.json(200);
     assert_eq!(none["credential_id"], Value::Null, "{none}");

@@ -12,5 +12,6 @@ mod keys;
 mod limits;
 mod operations;
 mod runner_only;
+mod settings;
 mod story;
 mod sync_users;
