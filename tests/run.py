@@ -37,7 +37,10 @@ END_TO_END = ["cargo", "test", "-p", "tests", "--test", "e2e", "--"]
 THREADS = ["--test-threads", "8"]
 
 #: Parameters of the template that both engines get.
-PARAMETERS = {"CorsOrigins": "https://dashboard.example,https://staging.example"}
+PARAMETERS = {
+    "CorsOrigins": "https://dashboard.example,https://staging.example",
+    "OperatorsWorkspace": "operators",
+}
 
 #: How cargo's and pytest's summaries count.
 PASSED = re.compile(r"(\d+) passed")

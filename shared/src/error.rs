@@ -71,6 +71,14 @@ pub enum Error {
         /// The limit that was reached.
         quota: Quota,
     },
+    /// Somebody has to set this up first; all that does not need it works.
+    #[error("{service} is not configured, it lacks: {}", missing.join(", "))]
+    NotConfigured {
+        /// What would have been used.
+        service: &'static str,
+        /// What it lacks.
+        missing: Vec<&'static str>,
+    },
     /// Something this service depends on did not do its part.
     #[error("{0} is unavailable, try again later")]
     Unavailable(&'static str, #[source] Source),
@@ -117,6 +125,9 @@ struct Problem {
     /// With `unproven`: the kind of fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
+    /// With `not-configured`: what somebody has to set up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<&'static str>,
 }
 
 impl Error {
@@ -140,6 +151,7 @@ impl Error {
             Self::Unproven { .. } => (S::CONFLICT, "unproven", "Unproven"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "Request too large"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
+            Self::NotConfigured { .. } => (S::SERVICE_UNAVAILABLE, "not-configured", "Not configured"),
             Self::Unavailable(..) => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
         }
     }
@@ -159,16 +171,27 @@ impl Error {
             tracing::error!(causes = self.causes(), "request failed: {self}");
         }
         let detail = self.to_string();
-        let (mut errors, mut quota, mut current, mut cause) = (Vec::new(), None, None, None);
+        // Waiting does not set anything up.
+        let passing = matches!(self, Self::Unavailable(..));
+        let mut problem = Problem {
+            r#type: format!("/problems/{slug}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            errors: Vec::new(),
+            current: None,
+            cause: None,
+            missing: Vec::new(),
+        };
+        let mut quota = None;
         match self {
-            Self::Invalid(invalid) => errors = invalid,
+            Self::Invalid(errors) => problem.errors = errors,
             Self::RateLimited { quota: reached, .. } => quota = Some(reached),
-            Self::Superseded(newer) => current = Some(newer),
-            Self::Unproven { cause: kind, .. } => cause = Some(kind),
+            Self::Superseded(newer) => problem.current = Some(newer),
+            Self::Unproven { cause, .. } => problem.cause = Some(cause),
+            Self::NotConfigured { missing, .. } => problem.missing = missing,
             _ => {}
         }
-        let r#type = format!("/problems/{slug}");
-        let problem = Problem { r#type, title, status: status.as_u16(), detail, errors, current, cause };
         let mut response = crate::http::json(status, &problem);
         response
             .headers_mut()
@@ -177,7 +200,7 @@ impl Error {
             quota.apply(&mut response);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(quota.reset_seconds));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if passing {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -2,7 +2,13 @@
 //! an answer. Lambda ([`serve`]) and the embedded runner ([`Function::load`]) take the same
 //! [`Function`], so nothing is wired twice.
 
-use std::{collections::HashMap, future::Future, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
@@ -12,6 +18,7 @@ use lambda_http::{Adapter, Body, Request, Response, request::LambdaRequest, serv
 use lambda_runtime::{Context, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
@@ -90,6 +97,29 @@ impl Function {
                     }
                     Err(error) => Box::pin(async move { Err(error.into()) }),
                 }
+            }))
+        }))
+    }
+
+    /// As [`Function::event`], for work that comes in many pieces: `handle` is told when it will
+    /// be ended, so that it can leave what does not fit to the next time.
+    pub fn timed<D, E, A, F>(
+        load: fn(&Env, &SdkConfig) -> Result<D, EnvError>,
+        handle: fn(Arc<D>, E, Instant) -> F,
+    ) -> Self
+    where
+        D: Send + Sync + 'static,
+        E: DeserializeOwned + Send + 'static,
+        A: Serialize,
+        F: Future<Output = Result<A, Error>> + Send + 'static,
+    {
+        Self(Box::new(move |env, sdk| {
+            let deps = Arc::new(load(env, sdk)?);
+            Ok(Arc::new(move |event, context| {
+                let deps = Arc::clone(&deps);
+                let left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+                let end = Instant::now() + left;
+                Box::pin(async move { answer(&handle(deps, serde_json::from_str(event.get())?, end).await?) })
             }))
         }))
     }

@@ -13,5 +13,6 @@ mod keys;
 mod limits;
 mod operations;
 mod runner_only;
+mod settings;
 mod story;
 mod sync_users;

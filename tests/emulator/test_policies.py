@@ -221,6 +221,54 @@ def integrations() -> None:
     workspace.admin("DELETE", path)
 
 
+def settings() -> None:
+    """Sets a service that names a credential, and tells of it."""
+    workspace = Workspace()
+    body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+    order = {"enabled": True, "credential_id": saved["id"], "version": 0}
+    workspace.admin("PUT", "/api/services/stripe", order)
+    read = workspace.admin("GET", "/api/services/stripe")
+    listed = workspace.admin("GET", "/api/services")["services"]
+    if not read["ready"] or read not in listed:
+        raise Failed(f"not as it was set: {read} {listed}")
+
+
+def secrets_check() -> None:
+    """Finds a secret malformed, and then good."""
+    secrets = client(ENDPOINT, "secretsmanager")
+    name = "tidegate/DEVOPS_WEBHOOK_SECRET"
+    for value, finding in [("short", "malformed"), (uuid.uuid4().hex, None)]:
+        try:
+            secrets.create_secret(Name=name, SecretString=value)
+        except secrets.exceptions.ResourceExistsException:
+            secrets.put_secret_value(SecretId=name, SecretString=value)
+        answer = invoke("secrets-check", {})
+        if {"name": "DEVOPS_WEBHOOK_SECRET", "finding": finding} not in answer["changes"]:
+            raise Failed(f"not noticed: {answer}")
+
+
+def integrations_test() -> None:
+    """Tests an integration that works and one that does not."""
+    workspace = Workspace()
+    for word, state in [("good", "working"), ("revoked", "failing")]:
+        key = f"sk_test_{word}_{uuid.uuid4().hex}"
+        body = {"provider": "stripe", "name": "probe", "credential": {"api_key": key}}
+        saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+        order = {
+            "type": "billing",
+            "provider": "stripe",
+            "name": word,
+            "environment": "test",
+            "credential_id": saved["id"],
+        }
+        made = workspace.admin("POST", "/api/integrations", order, expect=201)
+        invoke("integrations-test", {})
+        read = workspace.admin("GET", f"/api/integrations/{made['id']}")
+        if read["health"]["state"] != state:
+            raise Failed(f"not tested: {read}")
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -231,6 +279,9 @@ def docs() -> None:
 
 
 PROBES: dict[str, Callable[[], None]] = {
+    "integrations-test": integrations_test,
+    "secrets-check": secrets_check,
+    "settings": settings,
     "activity": activity,
     "integrations": integrations,
     "authorize-key": authorize_key,

@@ -167,6 +167,10 @@ def test_an_event_is_answered(
     if event.startswith("authorize-"):
         assert answer["isAuthorized"] is True, answer
         assert answer["context"]["workspace"] == WORKSPACE
+    elif event == "secrets-check":
+        assert len(answer["secrets"]) == 7, answer
+    elif event == "integrations-test":
+        assert answer["unmade"] == 0, answer
     elif event == "vault-rewrap":
         assert answer["finished"] is True, answer
     else:

@@ -131,7 +131,10 @@ def test_a_function_is_built_from_a_member_and_ends_before_the_gateway_does(name
     binary = template.function_binary(FUNCTIONS[name])
     assert (template.ROOT / "functions" / binary / "Cargo.toml").is_file()
     function = of(TRANSFORMED, "AWS::Lambda::Function")[name]["Properties"]
-    assert function["Timeout"] <= 29
+    events = FUNCTIONS[name]["Properties"].get("Events", {}).values()
+    # A schedule waits longer than the gateway does.
+    scheduled = bool(events) and all(event["Type"] == "ScheduleV2" for event in events)
+    assert function["Timeout"] <= (900 if scheduled else 29)
     assert function["TracingConfig"] == {"Mode": "Active"}
     assert function["LoggingConfig"]["LogGroup"] == {"Ref": "Logs"}
     assert function["Runtime"].startswith("provided.")
@@ -161,7 +164,9 @@ def test_no_grant_is_for_everything() -> None:
             assert "*" not in action, (role, action)
             assert action != "dynamodb:Scan", "lists are read by query"
         for resource in as_list(statement["Resource"]):
-            assert "*" not in str(resource), (role, resource)
+            # The deployment's own secrets, whose names end in letters that nobody chose.
+            scoped = str(resource).replace(":secret:${SecretsPrefix}/*", "")
+            assert "*" not in scoped, (role, resource)
 
 
 def test_a_schedule_may_do_nothing_but_invoke_its_function() -> None:

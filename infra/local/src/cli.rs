@@ -1,5 +1,8 @@
 //! The command line.
 
+mod credentials;
+mod secrets;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -47,6 +50,10 @@ enum Command {
     /// They put single functions on the same state:
     /// tidegate endpoints > .env && cargo lambda watch --env-file .env
     Endpoints(StateDirectory),
+    /// Set, list and check the platform secrets, such as STRIPE_WEBHOOK_SECRET
+    Secrets(secrets::Secrets),
+    /// Bring in credentials that were kept elsewhere
+    Credentials(credentials::Credentials),
 }
 
 #[derive(Args)]
@@ -130,6 +137,8 @@ pub async fn run() -> ExitCode {
         Command::Token(options) => token(&options),
         Command::Invoke(options) => invoke(options).await,
         Command::Endpoints(options) => endpoints(&options),
+        Command::Secrets(options) => secrets::run(options).await,
+        Command::Credentials(options) => credentials::run(options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,6 +29,9 @@ pub fn registry() -> Registry {
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
+        ("integrations-test", integrations_test::function()),
+        ("secrets-check", secrets_check::function()),
+        ("settings", settings::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
     ])

@@ -14,6 +14,7 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{Answer, Cause, Refusal, Service, answer::clean, field};
 use crate::lambda::{Env, EnvError};
@@ -37,11 +38,12 @@ const ENDPOINTS_VARIABLE: &str = "PROVIDER_ENDPOINTS";
 pub struct Client {
     http: reqwest::Client,
     endpoints: HashMap<&'static str, Url>,
+    authorities: Vec<CertificateDer<'static>>,
 }
 
 impl Client {
     /// Reads `PROVIDER_ENDPOINTS`: `name=url` separated by commas, each URL standing in for that
-    /// provider's own base. Only loopback may go without https.
+    /// provider's own base. Only loopback may go without encryption.
     pub fn load(env: &Env) -> Result<Self, EnvError> {
         let text: String = env.optional(ENDPOINTS_VARIABLE)?.unwrap_or_default();
         let endpoints = text
@@ -57,7 +59,19 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| EnvError::Malformed(ENDPOINTS_VARIABLE))?;
-        Ok(Self { http, endpoints })
+        Ok(Self { http, endpoints, authorities: Vec::new() })
+    }
+
+    /// Trusts one more authority of SMTP servers' certificates, beside the public ones.
+    #[must_use]
+    pub fn trusting(mut self, authority: CertificateDer<'static>) -> Self {
+        self.authorities.push(authority);
+        self
+    }
+
+    /// Who may sign SMTP servers' certificates, beside the public authorities.
+    pub(super) fn authorities(&self) -> &[CertificateDer<'static>] {
+        &self.authorities
     }
 
     /// What the deployment put in the place of a provider's base URL.
@@ -96,9 +110,12 @@ fn endpoint(text: &str) -> Option<(&'static str, Url)> {
     let name = ENDPOINTS.into_iter().find(|known| *known == name.trim())?;
     let url: Url = url.trim().parse().ok()?;
     let loopback = matches!(url.host_str()?, "localhost" | "127.0.0.1" | "[::1]");
-    let safe = match url.scheme() {
-        "https" | "smtps" => true,
-        "http" | "smtp" => loopback,
+    let safe = match (name, url.scheme()) {
+        ("smtp", "smtps") => true,
+        ("smtp", "smtp") => loopback || url.query() == Some("tls=required"),
+        ("smtp", _) => false,
+        (_, "https") => true,
+        (_, "http") => loopback,
         _ => false,
     };
     safe.then_some((name, url))
@@ -246,6 +263,13 @@ mod tests {
             ("no URL", "stripe", false),
             ("not a URL", "stripe=proxy", false),
             ("a file", "stripe=file:///etc/passwd", false),
+            ("mail on this machine", "smtp=smtp://127.0.0.1:1025", true),
+            ("mail encrypted", "smtp=smtps://relay.example", true),
+            ("mail encrypted by STARTTLS", "smtp=smtp://relay.example?tls=required", true),
+            ("mail in the clear over the network", "smtp=smtp://relay.example", false),
+            ("mail encrypted if it happens to be", "smtp=smtp://relay.example?tls=opportunistic", false),
+            ("mail by the web", "smtp=https://relay.example", false),
+            ("the web by mail", "stripe=smtps://relay.example", false),
         ] {
             let loaded = Client::load(&Env::of([(ENDPOINTS_VARIABLE, text)]));
             assert_eq!(loaded.is_ok(), accepted, "{case}");

@@ -10,11 +10,15 @@ mod answer;
 mod client;
 mod field;
 pub mod ga4;
+pub mod github;
 pub mod google;
 pub mod meta;
 pub mod service_account;
 pub mod shopify;
+pub mod smtp;
 pub mod stripe;
+pub mod supabase;
+pub mod twilio;
 
 use std::time::Duration;
 
@@ -140,6 +144,14 @@ providers! {
     Shopify(shopify::Shopify) = "shopify";
     /// A Stripe account.
     Stripe(stripe::Stripe) = "stripe";
+    /// A GitHub App in one of its installations.
+    Github(github::Github) = "github";
+    /// A Supabase project.
+    Supabase(supabase::Supabase) = "supabase";
+    /// A server that takes mail.
+    Smtp(smtp::Smtp) = "smtp";
+    /// A Twilio account.
+    Twilio(twilio::Twilio) = "twilio";
 }
 
 impl Provider {

@@ -26,6 +26,8 @@
 //! | `Integrations` | integration | `WORKSPACE#<w>`            | `INTEGRATION#<id>`       | get; list per workspace, ids being in order of creation |
 //! | `Integrations` | … to be tested | gsi1 `TESTS#<bucket>`   | `<time>#<w>#<id>`        | those of all workspaces that are due |
 //! | `Integrations` | version     | `INTEGRATION#<w>#<id>`     | `VERSION#<number>`       | get; list, newest first |
+//! | `Integrations` | settings of a service | `SERVICES#<w>`      | `SERVICE#<service>`      | get; all of a workspace |
+//! | `Integrations` | findings of the secrets check | `PLATFORM`    | `SECRETS`                | get, by `secrets-check` |
 //! | `Vault` | sealed secret      | `SEALED#<w>#<id>`          | `SEALED`                 | get |
 //! | `Vault` | … by age of its wrapping | gsi2 `WRAPPED#<bucket>` | seconds since 1970    | `vault-rewrap`, oldest first |
 //! | `Vault` | credential         | `CREDENTIALS#<w>`          | `CREDENTIAL#<id>`        | get; list per workspace, newest first |
@@ -171,9 +173,23 @@ impl Key {
         Self { pk: performer_days(workspace, bucket(username)), sk: format!("{day}#{currency}#{username}") }
     }
 
+    pub(crate) fn service(workspace: &Workspace, service: &str) -> Self {
+        Self { pk: services(workspace), sk: format!("SERVICE#{service}") }
+    }
+
+    /// What is wrong with the deployment's own secrets.
+    pub(crate) fn platform_secrets() -> Self {
+        Self { pk: "PLATFORM".to_owned(), sk: "SECRETS".to_owned() }
+    }
+
     pub(crate) fn activity(workspace: &Workspace, at: DateTime<Utc>, id: &str) -> Self {
         Self { pk: activity_of_month(workspace, at.date_naive()), sk: format!("{}#{id}", sortable(at)) }
     }
+}
+
+/// The partition of a workspace's settings of services.
+pub(crate) fn services(workspace: &Workspace) -> String {
+    format!("SERVICES#{workspace}")
 }
 
 impl Key {

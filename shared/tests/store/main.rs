@@ -7,6 +7,8 @@ mod credentials;
 mod integrations;
 mod keys;
 mod ledger;
+mod secrets;
+mod services;
 mod users;
 mod vault;
 mod wire;
