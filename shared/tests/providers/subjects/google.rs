@@ -50,7 +50,7 @@ fn good(seen: &Seen) -> Reply {
     assert_eq!(seen.query["fields"], "nextPageToken,files(id,name)");
     assert_eq!(seen.query["supportsAllDrives"], "true");
     assert_eq!(seen.query["includeItemsFromAllDrives"], "true");
-    assert!(seen.query["q"].contains("trashed=false"));
+    assert!(seen.query["q"].contains("trashed = false"));
     Reply::Json(
         200,
         match seen.query.get("pageToken").map(String::as_str) {
