@@ -41,9 +41,8 @@ impl Fields {
         if let Some(value) = self.optional(name, rule) {
             return value;
         }
-        let field = format!("{}{name}", self.path);
-        if !self.errors.iter().any(|error| error.field == field) {
-            self.errors.push(FieldError::new(field, "is required"));
+        if self.is_good(name) {
+            self.refuse(name, "is required");
         }
         T::default()
     }
@@ -63,6 +62,13 @@ impl Fields {
     /// Notes a fault that only several fields together show.
     pub fn refuse(&mut self, name: &str, message: impl Into<String>) {
         self.errors.push(FieldError::new(format!("{}{name}", self.path), message));
+    }
+
+    /// Whether nothing was noted of this field so far.
+    #[must_use]
+    pub fn is_good(&self, name: &str) -> bool {
+        let field = format!("{}{name}", self.path);
+        !self.errors.iter().any(|error| error.field == field)
     }
 
     /// Succeeds when every field was taken and none was refused.

@@ -111,7 +111,11 @@ impl Adapter for Shopify {
                 Access::App { client_id: id.expose_secret().to_owned(), client_secret }
             }
             _ => {
-                fields.refuse("access_token", "is required, or client_id and client_secret instead of it");
+                // Where a field is at fault itself, that says enough.
+                if ["access_token", "client_id", "client_secret"].iter().all(|name| fields.is_good(name)) {
+                    let either = "is required, or client_id and client_secret instead of it";
+                    fields.refuse("access_token", either);
+                }
                 return None;
             }
         };

@@ -1,0 +1,218 @@
+//! What any provider can do wrong, done by each of them at each of its calls.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use shared::{
+    providers::{Cause, Proof, Refusal},
+    time,
+};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    client, credential,
+    fake::{Fake, Reply},
+    subjects::{self, Subject},
+};
+
+/// What a verification may take: its own ten seconds, and what a busy machine adds.
+const TIME_MAX: Duration = Duration::from_secs(12);
+/// Beyond the one megabyte that is read: what sockets hold.
+const SENT_MAX_BYTES: usize = 16 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_credential_is_proven_by_the_fewest_calls() {
+    for subject in subjects::all() {
+        let good = subject.good;
+        let fake = Fake::start(move |_, seen| good(seen)).await;
+        let client = client(subject.endpoint, &fake.url);
+        let proof = credential(&subject).verify(&client, time::now()).await;
+        let proof = proof.unwrap_or_else(|refusal| panic!("{}: {refusal:?}", subject.name));
+        let Proof { answer, scopes } = proof;
+        assert_eq!(Value::Object(answer), subject.answer, "{}", subject.name);
+        assert_eq!(scopes, subject.scopes, "{}", subject.name);
+        let seen = fake.seen();
+        assert_eq!(seen.len(), subject.calls, "{}", subject.name);
+        assert!(
+            seen.iter().all(|seen| seen.header("user-agent").starts_with("tidegate/")),
+            "{}",
+            subject.name
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_one_provider_does_is_told_by_its_cause() {
+    for subject in subjects::all() {
+        for fault in &subject.faults {
+            let case = format!("{}: {}", subject.name, fault.case);
+            let (good, at, reply) = (subject.good, fault.call, fault.reply.clone());
+            let fake =
+                Fake::start(move |call, seen| if call == at { reply.clone() } else { good(seen) }).await;
+            let refusal = refused(&subject, &fake, &case).await;
+            assert_eq!(refusal.cause, fault.cause, "{case}: {refusal:?}");
+            assert_eq!(refusal.retry_after, fault.retry_after, "{case}: {refusal:?}");
+            assert!(refusal.message.contains(fault.says), "{case}: {refusal:?}");
+        }
+    }
+}
+
+/// Faults that any server can have, with their causes.
+fn faults(elsewhere: &str) -> Vec<(&'static str, Reply, Cause)> {
+    let html = |status| Reply::Raw(status, "text/html", "<h1>an error page</h1>".to_owned());
+    let raw = |body: String| Reply::Raw(200, "application/json", body);
+    let soon = |wait: &str| Reply::With(429, vec![("retry-after", wait.to_owned())], json!({}));
+    let in_vain = Reply::Late(Duration::from_mins(1), Box::new(Reply::Json(200, json!({}))));
+    vec![
+        ("fails", Reply::Json(500, json!({})), Cause::Provider),
+        ("is down", html(502), Cause::Provider),
+        ("is overloaded", html(503), Cause::Provider),
+        ("lies about its status", Reply::Raw(299, "text/plain", String::new()), Cause::Provider),
+        ("does not know the credential", html(401), Cause::Auth),
+        ("limits calls", html(429), Cause::RateLimited),
+        ("limits calls and says until when", soon("30"), Cause::RateLimited),
+        ("limits calls beyond reason", soon("99999999999999"), Cause::RateLimited),
+        ("hangs", Reply::Hang, Cause::Network),
+        ("answers late", in_vain, Cause::Network),
+        ("drips", Reply::Dripping, Cause::Network),
+        ("breaks off", Reply::Truncated, Cause::Network),
+        ("never ends", Reply::Endless, Cause::Provider),
+        ("answers in HTML", html(200), Cause::Provider),
+        ("answers nothing", raw(String::new()), Cause::Provider),
+        ("answers half a document", raw(r#"{"id": "#.to_owned()), Cause::Provider),
+        ("answers a tower of lists", raw("[".repeat(100_000)), Cause::Provider),
+        ("answers null", raw("null".to_owned()), Cause::Provider),
+        (
+            "answers another shape",
+            Reply::Json(200, json!({"name": 7, "data": 7, "files": 7})),
+            Cause::Provider,
+        ),
+        ("sends elsewhere", Reply::Redirect(elsewhere.to_owned()), Cause::Provider),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_fault_of_any_call_is_told_by_its_cause_in_bounded_time_and_memory() {
+    let elsewhere = Arc::new(Fake::start(|_, _| Reply::Json(200, json!({}))).await);
+    let mut cases = JoinSet::new();
+    // Those that wait all wait at once; those that work would only hold each other up.
+    let busy = Arc::new(Semaphore::new(2));
+    for subject in subjects::all() {
+        let subject = Arc::new(subject);
+        for at in 0..subject.calls {
+            for (what, reply, cause) in faults(&elsewhere.url) {
+                let (subject, busy) = (subject.clone(), busy.clone());
+                cases.spawn(async move {
+                    let permit = match cause {
+                        Cause::Network => None,
+                        _ => Some(busy.acquire().await.unwrap()),
+                    };
+                    let case = format!("{} {what} at call {at}", subject.name);
+                    let good = subject.good;
+                    let fake =
+                        Fake::start(move |call, seen| if call == at { reply.clone() } else { good(seen) })
+                            .await;
+                    let begin = Instant::now();
+                    let refusal = refused(&subject, &fake, &case).await;
+                    drop(permit);
+                    assert_eq!(refusal.cause, cause, "{case}: {refusal:?}");
+                    assert!(begin.elapsed() < TIME_MAX, "{case}: {:?}", begin.elapsed());
+                    assert!(fake.sent() < SENT_MAX_BYTES, "{case}: {} bytes", fake.sent());
+                    assert!(fake.seen().len() <= at + 1, "{case}: went on");
+                    let patience = refusal.retry_after.unwrap_or_default();
+                    assert!(patience <= Duration::from_hours(24), "{case}: {refusal:?}");
+                });
+            }
+        }
+    }
+    let mut count = 0;
+    while let Some(done) = cases.join_next().await {
+        done.unwrap();
+        count += 1;
+    }
+    assert!(count > 200, "{count} cases");
+    assert!(elsewhere.seen().is_empty(), "a redirect was followed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_calls_do_not_add_up() {
+    let subject = subjects::all().into_iter().max_by_key(|subject| subject.calls).unwrap();
+    let good = subject.good;
+    let slow = move |reply| Reply::Late(Duration::from_secs(6), Box::new(reply));
+    let fake = Fake::start(move |_, seen| slow(good(seen))).await;
+    let begin = Instant::now();
+    let refusal = refused(&subject, &fake, subject.name).await;
+    assert_eq!(refusal.cause, Cause::Network, "{refusal:?}");
+    assert!(begin.elapsed() < TIME_MAX, "{:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_not_there_is_a_fault_of_the_network() {
+    for subject in subjects::all() {
+        // A port that was just given back.
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let proven = credential(&subject).verify(&client(subject.endpoint, &url), time::now()).await;
+        let refusal = proven.expect_err(subject.name);
+        assert_eq!(refusal.cause, Cause::Network, "{}: {refusal:?}", subject.name);
+        hides(&subject, &refusal, subject.name);
+    }
+}
+
+/// A provider may send back what it got. Messages go to people, and to where they paste them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_repeats_a_secret_even_if_the_provider_does() {
+    for subject in subjects::all() {
+        for at in 0..subject.calls {
+            for (case, echo) in echoes(&subject) {
+                let case = format!("{} repeats {case} at call {at}", subject.name);
+                let (good, complains) = (subject.good, subject.complains);
+                let fake = Fake::start(move |call, seen| match echo.clone() {
+                    _ if call != at => good(seen),
+                    Some(secret) => complains(at, &secret),
+                    None => complains(at, &seen.everything()),
+                });
+                let refusal = refused(&subject, &fake.await, &case).await;
+                assert!(refusal.message.len() < 1000, "{case}: {refusal:?}");
+            }
+        }
+    }
+}
+
+/// What a careless provider could put into an error: all that it was sent, or some of a secret.
+fn echoes(subject: &Subject) -> Vec<(String, Option<String>)> {
+    let mut echoes = vec![("all that it was sent".to_owned(), None)];
+    // What a token bought is not the provider's to repeat before it was sold, so the first only.
+    let secret = &subject.secrets[0];
+    let padded = format!("{}{secret}", "no good: ".repeat(40));
+    let part = &secret[secret.len() / 2..];
+    echoes.extend(
+        [("a secret", secret), ("a secret at the end", &padded)]
+            .map(|(case, text)| (case.to_owned(), Some(text.clone()))),
+    );
+    echoes.push(("half a secret".to_owned(), Some(format!("key {part}: unknown"))));
+    echoes
+}
+
+/// The refusal of a verification that cannot succeed.
+async fn refused(subject: &Subject, fake: &Fake, case: &str) -> Refusal {
+    let client = client(subject.endpoint, &fake.url);
+    let proven = credential(subject).verify(&client, time::now()).await;
+    let refusal = proven.expect_err(case);
+    assert!(!refusal.message.contains("127.0.0.1"), "{case}: {refusal:?}");
+    hides(subject, &refusal, case);
+    refusal
+}
+
+/// No secret, and no half of one, is readable.
+fn hides(subject: &Subject, refusal: &Refusal, case: &str) {
+    let shown = format!("{refusal:?}");
+    for secret in &subject.secrets {
+        let (first, second) = secret.split_at(secret.len() / 2);
+        assert!(!shown.contains(first) && !shown.contains(second), "{case}: {shown}");
+    }
+}
