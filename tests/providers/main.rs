@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod clerk;
 mod drive;
 mod emulator;
+mod github;
 mod stripe;

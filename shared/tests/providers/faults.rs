@@ -20,6 +20,8 @@ use crate::{
 
 /// What a verification may take: its own ten seconds, and what a busy machine adds.
 const TIME_MAX: Duration = Duration::from_secs(12);
+/// Cases at a time.
+const AT_ONCE: usize = 48;
 /// Beyond the one megabyte that is read: what sockets hold.
 const SENT_MAX_BYTES: usize = 16 << 20;
 
@@ -128,7 +130,6 @@ async fn any_fault_of_any_call_is_told_by_its_cause_in_bounded_time_and_memory()
             }
         }
     }
-    let mut count = 0;
     while let Some(done) = cases.join_next().await {
         done.unwrap();
         count += 1;

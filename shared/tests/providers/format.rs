@@ -228,3 +228,109 @@ fn a_patch_replaces_what_it_names_and_keeps_the_rest() {
         assert_eq!(errors[0].field, field, "{case}: {errors:?}");
     }
 }
+
+#[test]
+fn what_cannot_be_a_github_app_is_refused_by_field() {
+    let key = &subjects::github::KEYS[0];
+    let app = |app: Value, installation: Value, key: &str| json!({"app_id": app, "installation_id": installation, "private_key": key});
+    let private_key = "credential.private_key";
+    let half = &key[..key.len() / 2];
+    let public = key.replace("RSA PRIVATE", "PUBLIC");
+    refuses(
+        Provider::Github,
+        [
+            ("a path", app(json!("7/../8"), json!(42), key), "credential.app_id", "number"),
+            ("no number", app(json!(7), json!("4 2"), key), "credential.installation_id", "number"),
+            ("none", app(json!(7), json!(0), key), "credential.installation_id", "number"),
+            ("half a key", app(json!(7), json!(42), half), private_key, "PEM"),
+            ("a public key", app(json!(7), json!(42), &public), private_key, "PEM"),
+            ("another secret", app(json!(7), json!(42), &secret()), private_key, "PEM"),
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_a_supabase_project_is_refused_by_field() {
+    use subjects::supabase::{PROJECT, token};
+    let project = |url: &str, key: &str| json!({"url": url, "service_key": key});
+    let good = format!("sb_secret_{}", secret());
+    let home = format!("https://{PROJECT}.supabase.co");
+    let (url, key) = ("credential.url", "credential.service_key");
+    refuses(
+        Provider::Supabase,
+        [
+            ("in the clear", project(&home.replace("https", "http"), &good), url, "https://"),
+            ("elsewhere", project("https://evil.example", &good), url, "https://"),
+            ("looks alike", project(&format!("{home}.evil.example"), &good), url, "https://"),
+            (
+                "a user before it",
+                project(&format!("https://evil@{PROJECT}.supabase.co"), &good),
+                url,
+                "https://",
+            ),
+            ("a path", project(&format!("{home}/rest/v1"), &good), url, "https://"),
+            ("a port", project(&format!("{home}:8443"), &good), url, "https://"),
+            ("a name", project("https://acme.supabase.co", &good), url, "https://"),
+            ("for browsers", project(&home, &format!("sb_publishable_{}", secret())), key, "publishable"),
+            ("for browsers, the older", project(&home, &token(PROJECT, "anon")), key, "service_role"),
+            ("of another project", project(&home, &token(&"z".repeat(20), "service_role")), key, "another"),
+            ("no key", project(&home, &secret()), key, "sb_secret_"),
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_a_mail_server_is_refused_by_field() {
+    let changed = |name: &str, value: Value| {
+        let mut smtp = json!({
+            "host": "smtp.acme.example", "port": 465, "username": "ada", "password": secret(),
+            "from": "billing@acme.example",
+        });
+        smtp[name] = value;
+        smtp
+    };
+    let (host, port, from) = ("credential.host", "credential.port", "credential.from");
+    let mut sendgrid = changed("host", json!("smtp.sendgrid.net"));
+    refuses(
+        Provider::Smtp,
+        [
+            ("an address", changed("host", json!("169.254.169.254")), host, "host name"),
+            ("an address of v6", changed("host", json!("[::1]")), host, "host name"),
+            ("an address as one number", changed("host", json!("2130706433")), host, "host name"),
+            ("this machine", changed("host", json!("localhost")), host, "host name"),
+            ("with its port", changed("host", json!("smtp.acme.example:25")), host, "host name"),
+            ("a URL", changed("host", json!("smtp://acme.example")), host, "host name"),
+            ("two lines", changed("host", json!("a.example\r\nQUIT")), host, "host name"),
+            ("a database's port", changed("port", json!(6379)), port, "465"),
+            ("no port", changed("port", json!(0)), port, "from 1"),
+            ("no address", changed("from", json!("billing")), from, "e-mail"),
+            ("two commands", changed("from", json!("a@b.example>\r\nRCPT TO:<c@d.example")), from, "e-mail"),
+            ("letters of another script", changed("from", json!("ü@acme.example")), from, "e-mail"),
+            ("two lines of password", changed("password", json!("a\r\nb")), "credential.password", "text"),
+            ("SendGrid by another name", sendgrid.clone(), "credential.username", "apikey"),
+        ],
+    );
+    sendgrid["username"] = json!("apikey");
+    assert!(Credential::parse(Provider::Smtp, "credential", sendgrid).is_ok(), "SendGrid by its word");
+    let spaced =
+        Credential::parse(Provider::Smtp, "credential", changed("password", json!("abcd efgh ijkl mnop")));
+    let shown = Value::Object(spaced.ok().unwrap().mask());
+    assert_eq!((&shown["password"], &shown["port"]), (&json!("…"), &json!(465)), "{shown}");
+}
+
+#[test]
+fn what_cannot_be_a_twilio_account_is_refused_by_field() {
+    let account = |sid: &str, token: &str| json!({"account_sid": sid, "auth_token": token});
+    let (sid, token) = ("credential.account_sid", "credential.auth_token");
+    let good = format!("AC{}", "1".repeat(32));
+    refuses(
+        Provider::Twilio,
+        [
+            ("an API key", account(&good.replace("AC", "SK"), &secret()), sid, "API key"),
+            ("too short", account("AC1", &secret()), sid, "32"),
+            ("a path", account(&format!("AC{}", "../".repeat(11)), &secret()), sid, "32"),
+            ("a short token", account(&good, &secret()[1..]), token, "32"),
+            ("other letters", account(&good, &"z".repeat(32)), token, "hexadecimal"),
+        ],
+    );
+}

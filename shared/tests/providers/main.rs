@@ -9,6 +9,8 @@
 mod fake;
 mod faults;
 mod format;
+mod smtp;
+mod smtp_fake;
 mod subjects;
 
 use shared::{

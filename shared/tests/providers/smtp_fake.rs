@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -33,12 +33,13 @@ struct Authority {
     certificate: CertificateDer<'static>,
 }
 
-static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
-static STRANGER: LazyLock<Authority> = LazyLock::new(Authority::new);
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new("authority"));
+static STRANGER: LazyLock<Authority> = LazyLock::new(|| Authority::new("stranger"));
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap().der().clone();
@@ -208,7 +209,8 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let decoded = |text: &str| STANDARD.decode(text.trim()).ok().and_then(|text| String::from_utf8(text).ok());
+        let decoded =
+            |text: &str| STANDARD.decode(text.trim()).ok().and_then(|text| String::from_utf8(text).ok());
         let known = if let Some(initial) = line.strip_prefix("AUTH PLAIN ") {
             decoded(initial) == Some(format!("\0{USERNAME}\0{PASSWORD}"))
         } else {
@@ -221,10 +223,17 @@ impl Session {
             }
             known
         };
-        Ok(if known { "235 welcome\r\n" } else { "535 5.7.8 Username and password not accepted\r\n" }.to_owned())
+        Ok(if known { "235 welcome\r\n" } else { "535 5.7.8 Username and password not accepted\r\n" }
+            .to_owned())
     }
 
-    async fn answer<S>(&self, stream: &mut BufReader<S>, word: &str, line: &str, proper: String) -> io::Result<()>
+    async fn answer<S>(
+        &self,
+        stream: &mut BufReader<S>,
+        word: &str,
+        line: &str,
+        proper: String,
+    ) -> io::Result<()>
     where
         S: AsyncWrite + AsyncRead + Unpin,
     {

@@ -113,7 +113,9 @@ fn github(seen: &Seen, app: &str) -> Reply {
         }
         ("GET", "/app/installations", "3") => linked(&page(3), &[("first", 1), ("prev", 2)]),
         // A list that has no end goes on by its next pages.
-        ("GET", "/app/installations", next) => linked(&page(100), &[("next", next.parse::<u32>().unwrap() + 1)]),
+        ("GET", "/app/installations", next) => {
+            linked(&page(100), &[("next", next.parse::<u32>().unwrap() + 1)])
+        }
         call => panic!("called {call:?}"),
     }
 }
@@ -140,6 +142,7 @@ fn signed(seen: &Seen, app: &str) {
     let claims = decode::<Value>(token, &public, &validation).unwrap().claims;
     let now = time::now().timestamp();
     let (iat, exp) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
-    assert!((now - 70..=now - 60).contains(&iat), "{claims}");
-    assert!((now + 530..=now + 540).contains(&exp), "{claims}");
+    // Signed a minute back, as clocks differ, and some time ago on a busy machine.
+    assert!((now - 120..=now - 60).contains(&iat), "{claims}");
+    assert_eq!(exp - iat, 600, "{claims}");
 }

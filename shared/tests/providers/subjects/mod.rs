@@ -1,11 +1,14 @@
 //! What is verified against what.
 
 mod ga4;
+pub mod github;
 mod google;
 mod meta;
 mod service_account;
 mod shopify;
 mod stripe;
+pub mod supabase;
+mod twilio;
 
 use std::time::Duration;
 
@@ -68,6 +71,11 @@ pub fn all() -> Vec<Subject> {
         shopify::app(),
         stripe::secret(),
         stripe::restricted(),
+        github::app(),
+        github::app_by_client_id(),
+        supabase::secret_key(),
+        supabase::service_role(),
+        twilio::account(),
     ]
 }
 

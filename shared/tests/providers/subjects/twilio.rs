@@ -9,8 +9,7 @@ use crate::fake::Reply;
 
 pub fn account() -> Subject {
     let with = |status: &str| Reply::Json(200, shown(&sid(), status));
-    let limited =
-        Reply::With(429, vec![("retry-after", "2".to_owned())], error(20429, "Too Many Requests"));
+    let limited = Reply::With(429, vec![("retry-after", "2".to_owned())], error(20429, "Too Many Requests"));
     let other = format!("AC{}", hexadecimal(32));
     Subject {
         name: "twilio",
@@ -30,12 +29,30 @@ pub fn account() -> Subject {
         scopes: vec!["account"],
         complains: |_, message| Reply::Json(401, error(20003, message)),
         faults: vec![
-            Fault::new("wrong token", 0, Reply::Json(401, error(20003, "Authenticate")), Cause::Auth, "Authen"),
-            Fault::new("not active", 0, Reply::Json(401, error(20005, "not active")), Cause::Scope, "not active"),
+            Fault::new(
+                "wrong token",
+                0,
+                Reply::Json(401, error(20003, "Authenticate")),
+                Cause::Auth,
+                "Authen",
+            ),
+            Fault::new(
+                "not active",
+                0,
+                Reply::Json(401, error(20005, "not active")),
+                Cause::Scope,
+                "not active",
+            ),
             Fault::new("suspended", 0, with("suspended"), Cause::Scope, "suspended"),
             Fault::new("closed", 0, with("closed"), Cause::Scope, "closed"),
             Fault::new("too many calls", 0, limited, Cause::RateLimited, "Too Many").after(2),
-            Fault::new("another account", 0, Reply::Json(200, shown(&other, "active")), Cause::Provider, "account"),
+            Fault::new(
+                "another account",
+                0,
+                Reply::Json(200, shown(&other, "active")),
+                Cause::Provider,
+                "account",
+            ),
         ],
     }
 }
