@@ -139,11 +139,11 @@ impl Stage {
         refused(&self.subject, &self.client, case).await
     }
 
-    async fn play(&self, at: usize, (what, reply, cause): (&str, Reply, Cause)) {
+    async fn play(&self, at: usize, (what, reply, due): (&str, Reply, Cause)) {
         let case = format!("{} {what} at call {at}", self.subject.name);
         let begin = Instant::now();
         let refusal = self.refused(&case, at, reply).await;
-        assert_eq!(refusal.cause, cause, "{case}: {refusal:?}");
+        assert_eq!(refusal.cause, due, "{case}: {refusal:?}");
         assert!(begin.elapsed() < TIME_MAX, "{case}: {:?}", begin.elapsed());
         assert!(self.fake.sent() < SENT_MAX_BYTES, "{case}: {} bytes", self.fake.sent());
         assert!(self.fake.seen().len() <= at + 1, "{case}: went on");
