@@ -75,9 +75,13 @@ pub enum Reply {
     Redirect(String),
 }
 
+/// What a fake does with the call of this number, counted from 0.
+type Script = Box<dyn Fn(usize, &Seen) -> Reply + Send>;
+
 /// A running fake; ends when dropped.
 pub struct Fake {
     pub url: String,
+    script: Arc<Mutex<Script>>,
     seen: Arc<Mutex<Vec<Seen>>>,
     sent: Arc<AtomicUsize>,
     server: JoinHandle<()>,
@@ -90,28 +94,35 @@ impl Drop for Fake {
 }
 
 impl Fake {
-    /// Starts a fake that answers its calls, counted from 0, by `script`.
-    pub async fn start(script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
+    /// Starts a fake that answers its calls by `script`.
+    pub async fn start(script: impl Fn(usize, &Seen) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sent = Arc::new(AtomicUsize::new(0));
-        let script = Arc::new(script);
-        let (calls, bytes) = (seen.clone(), sent.clone());
+        let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
+        let (calls, bytes, told) = (seen.clone(), sent.clone(), script.clone());
         let router = Router::new().fallback(move |request: Request| {
-            let (calls, bytes, script) = (calls.clone(), bytes.clone(), script.clone());
+            let (calls, bytes, told) = (calls.clone(), bytes.clone(), told.clone());
             async move {
                 let call = read(request).await;
                 let reply = {
                     let mut calls: std::sync::MutexGuard<'_, Vec<Seen>> = calls.lock().unwrap();
                     calls.push(call.clone());
-                    script(calls.len() - 1, &call)
+                    (told.lock().unwrap())(calls.len() - 1, &call)
                 };
                 answer(reply, bytes).await
             }
         });
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, seen, sent, server }
+        Self { url, script, seen, sent, server }
+    }
+
+    /// Begins anew by another script.
+    pub fn follow(&self, script: impl Fn(usize, &Seen) -> Reply + Send + 'static) {
+        *self.script.lock().unwrap() = Box::new(script);
+        self.seen.lock().unwrap().clear();
+        self.sent.store(0, Ordering::Relaxed);
     }
 
     /// The calls so far.

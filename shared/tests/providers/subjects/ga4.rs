@@ -14,11 +14,13 @@ const SCOPE: &str = "https://www.googleapis.com/auth/analytics.readonly";
 pub fn property() -> Subject {
     let denied =
         api_error(403, "PERMISSION_DENIED", "forbidden", "User does not have sufficient permissions");
+    let unknown = api_error(404, "NOT_FOUND", "notFound", "Property not found");
     let exhausted = api_error(429, "RESOURCE_EXHAUSTED", "quota", "Exhausted property tokens for a day");
     let other = Reply::Json(200, json!({"name": "properties/1/metadata"}));
     let mut faults = service_account::faults();
     faults.extend([
         Fault::new("no access to the property", 1, denied, Cause::Scope, "role Viewer on property 123456789"),
+        Fault::new("no such property", 1, unknown, Cause::Format, "not found"),
         Fault::new("out of tokens", 1, exhausted, Cause::RateLimited, "Exhausted"),
         Fault::new("another property", 1, other, Cause::Provider, "the property that was asked for"),
     ]);

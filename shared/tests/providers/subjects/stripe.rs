@@ -9,6 +9,7 @@ use crate::fake::{Reply, Seen};
 pub fn secret() -> Subject {
     let limited =
         Reply::With(429, vec![("retry-after", "7".to_owned())], error("rate_limit", "Too many requests"));
+    let named = Reply::Json(200, json!({"business_profile": {"name": format!("Acme {}", secret_key())}}));
     Subject {
         name: "stripe",
         provider: Provider::Stripe,
@@ -33,6 +34,7 @@ pub fn secret() -> Subject {
                 Cause::Auth,
                 "Expired",
             ),
+            Fault::new("a name that is the key", 0, named, Cause::Provider, "repeats the credential"),
             Fault::new("too many calls", 0, limited, Cause::RateLimited, "Too many").after(7),
             Fault::new(
                 "a list for an account",
