@@ -1,6 +1,6 @@
 """Runs all tests, each against what it needs, and ends with a line that counts them.
 
-    run.py [STAGE …]    lint unit runner faults emulator; without any, all of them
+    run.py [STAGE …]    lint unit providers runner faults emulator; without any, all of them
 
 What a stage prints is passed on. A test that was skipped counts as failed: nothing is green that
 did not run. The one exception is named where it is made.
@@ -148,7 +148,7 @@ def lint(count: Count) -> None:
     clippy = ["cargo", "clippy", "--quiet", "--workspace", "--all-targets"]
     count.run("clippy", [*clippy, "--", "-D", "warnings"])
     # Targets that a plain `cargo test` leaves out, `--all-targets` leaves out too.
-    ours = ["cargo", "clippy", "--quiet", "-p", "tests", "--test", "e2e", "--test", "faults"]
+    ours = ["cargo", "clippy", "--quiet", "-p", "tests", "--test", "e2e", "--test", "faults", "--test", "providers"]
     count.run("clippy of the tests", [*ours, "--", "-D", "warnings"])
     count.run("documentation", document, denied)
     count.run("static checks", pytest("tests/static"))
@@ -157,6 +157,13 @@ def lint(count: Count) -> None:
 def unit(count: Count) -> None:
     """Rules, stores and handlers, each crate on its own."""
     count.run("unit tests", ["cargo", "test", "--quiet", "--workspace"])
+
+
+def providers(count: Count) -> None:
+    """Providers as others emulate them."""
+    install = ["npm", "--prefix", "tests/providers", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    count.run("emulators of providers", install)
+    count.run("providers", ["cargo", "test", "-p", "tests", "--test", "providers"], {"RUST_BACKTRACE": "0"})
 
 
 def on_runner(count: Count, runner: Runner) -> None:
@@ -204,12 +211,14 @@ def main() -> int:
     """The command line."""
     # Ends the servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    stages = sys.argv[1:] or ["lint", "unit", "runner", "faults", "emulator"]
+    stages = sys.argv[1:] or ["lint", "unit", "providers", "runner", "faults", "emulator"]
     count = Count()
     if "lint" in stages:
         lint(count)
     if "unit" in stages:
         unit(count)
+    if "providers" in stages:
+        providers(count)
     if {"runner", "faults", "emulator"} & set(stages):
         directory = Path(tempfile.mkdtemp(prefix="tidegate-tests-"))
         count.run("build", ["cargo", "build", "--quiet", "--workspace", "--bins"])

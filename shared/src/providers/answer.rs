@@ -157,3 +157,26 @@ fn is_json(headers: &HeaderMap) -> bool {
         || kind == "text/javascript"
         || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn patience_is_asked_for_in_seconds_or_as_a_date() {
+        let now = "2026-11-21T12:00:00Z".parse().unwrap();
+        for (case, text, seconds) in [
+            ("seconds", "120", Some(120)),
+            ("a date", "Sat, 21 Nov 2026 12:01:00 GMT", Some(60)),
+            ("a date that has passed", "Sat, 21 Nov 2026 11:00:00 GMT", Some(0)),
+            ("negative", "-1", None),
+            ("junk", "soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(text))]);
+            let answer = Answer::new(StatusCode::TOO_MANY_REQUESTS, headers, b"");
+            assert_eq!(answer.retry_after(now), seconds.map(Duration::from_secs), "{case}");
+        }
+    }
+}

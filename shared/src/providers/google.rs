@@ -15,7 +15,7 @@ const DRIVE: &str = "https://www.googleapis.com";
 const FILES: &str = "/drive/v3/files";
 /// Sees names and no content.
 const SCOPE: &str = "https://www.googleapis.com/auth/drive.metadata.readonly";
-const SPREADSHEETS: &str = "mimeType='application/vnd.google-apps.spreadsheet' and trashed=false";
+const SPREADSHEETS: &str = "mimeType = 'application/vnd.google-apps.spreadsheet' and trashed = false";
 const PAGE: &str = "200";
 /// A thousand spreadsheets prove enough, and more would not fit into the time.
 const PAGES_MAX: usize = 5;

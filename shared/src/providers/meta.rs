@@ -24,7 +24,7 @@ static META: Service = Service {
 };
 
 const GRAPH: &str = "https://graph.facebook.com";
-/// The version's fields and errors were taken from facebook_business 26.0.3.
+/// The version's fields and errors were taken from the SDK `facebook_business` 26.0.3.
 const ME: &str = "/v26.0/me";
 const AD_ACCOUNTS: &str = "/v26.0/me/adaccounts";
 /// What reading ad accounts proves.
@@ -97,7 +97,7 @@ impl Meta {
     fn proof(&self, secret: &SecretString) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
         let tag = hmac::sign(&key, self.access_token.expose_secret().as_bytes());
-        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        tag.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 }
 

@@ -173,13 +173,13 @@ impl Credential {
         credential.ok_or_else(|| vec![FieldError::new(path, "is not a credential")])
     }
 
-    /// The same with the fields that `patch` names replaced; `null` takes one away.
-    pub fn patched(&self, path: &str, patch: Value) -> Result<Self, Vec<FieldError>> {
-        let Value::Object(patch) = patch else {
-            return Self::parse(self.provider(), path, patch);
+    /// The same with the fields that `change` names replaced; `null` takes one away.
+    pub fn patched(&self, path: &str, change: Value) -> Result<Self, Vec<FieldError>> {
+        let Value::Object(change) = change else {
+            return Self::parse(self.provider(), path, change);
         };
         let mut fields: Map<String, Value> = serde_json::from_slice(&self.expose()).unwrap_or_default();
-        fields.extend(patch);
+        fields.extend(change);
         Self::parse(self.provider(), path, Value::Object(fields))
     }
 
@@ -191,10 +191,9 @@ impl Credential {
 
     /// Reads what was unsealed.
     pub fn restore(provider: Provider, plaintext: &[u8]) -> Result<Self, Error> {
-        let unreadable =
-            |_| Error::Unavailable("the credential", "what was unsealed is no credential".into());
-        let value = serde_json::from_slice(plaintext).map_err(|_| ()).map_err(unreadable)?;
-        Self::parse(provider, "credential", value).map_err(|_| ()).map_err(unreadable)
+        let unreadable = || Error::Unavailable("the credential", "what was unsealed is no credential".into());
+        let value = serde_json::from_slice(plaintext).map_err(|_| unreadable())?;
+        Self::parse(provider, "credential", value).map_err(|_| unreadable())
     }
 
     /// What may be shown: plain fields whole, of secrets at most their kind and last 4 characters.

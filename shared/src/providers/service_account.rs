@@ -51,6 +51,8 @@ fn cause(answer: &Answer) -> Option<Cause> {
         (Some("invalid_scope" | "access_denied"), _) => Some(Cause::Scope),
         // Drive tells some of its limits so.
         (_, 403) if reason.ends_with("imitExceeded") => Some(Cause::RateLimited),
+        // Of all that is asked for, only a property is named by a person.
+        (_, 400 | 404) if body.pointer("/error/status").is_some() => Some(Cause::Format),
         _ => None,
     }
 }

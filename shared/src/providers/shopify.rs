@@ -33,7 +33,7 @@ static SHOPIFY: Service = Service {
 
 /// The newest that npm's @shopify/shopify-api 15.0.0 knows. When its year is over Shopify answers
 /// with the oldest version that it still serves; what is asked for here is in all of them.
-const GRAPHQL: &str = "/admin/api/2026-10/graphql.json";
+const VERSION: &str = "2026-10";
 const TOKEN: &str = "/admin/oauth/access_token";
 const QUERY: &str = "{ shop { name myshopifyDomain } currentAppInstallation { accessScopes { handle } } }";
 /// Either lets orders be read, without which a shop is of no use here.
@@ -111,7 +111,11 @@ impl Adapter for Shopify {
                 Access::App { client_id: id.expose_secret().to_owned(), client_secret }
             }
             _ => {
-                fields.refuse("access_token", "is required, or client_id and client_secret instead of it");
+                // Where a field is at fault itself, that says enough.
+                if ["access_token", "client_id", "client_secret"].iter().all(|name| fields.is_good(name)) {
+                    let either = "is required, or client_id and client_secret instead of it";
+                    fields.refuse("access_token", either);
+                }
                 return None;
             }
         };
@@ -132,8 +136,12 @@ impl Adapter for Shopify {
 
     async fn verify(&self, client: &Client, now: DateTime<Utc>) -> Result<Proof, Refusal> {
         let token = self.token(client, now).await?;
-        let call = client.post(&SHOPIFY, &self.base(), GRAPHQL).json(&json!({"query": QUERY}));
+        let path = format!("/admin/api/{VERSION}/graphql.json");
+        let call = client.post(&SHOPIFY, &self.base(), &path).json(&json!({"query": QUERY}));
         let answer = call.secret_header("x-shopify-access-token", &token.text).send().await?;
+        if answer.header("x-shopify-api-version").is_some_and(|served| served != VERSION) {
+            tracing::warn!(asked = VERSION, "Shopify serves another version of its API than was asked for");
+        }
         let name = answer.text(&SHOPIFY, "/data/shop/name")?;
         if answer.text(&SHOPIFY, "/data/shop/myshopifyDomain")? != self.shop {
             return Err(unexpected(&SHOPIFY, "the shop that was asked for"));

@@ -45,7 +45,7 @@ impl Adapter for Stripe {
         match self.ask(client, "/v1/account").await {
             Ok(account) => {
                 let name = name(&account).ok_or_else(|| unexpected(&STRIPE, "the account"))?;
-                Ok(self.proof(name.into(), "account"))
+                Ok(self.proof(Some(&name), "account"))
             }
             // Restricted keys rarely read the account. One that reads the balance is what we
             // advise to use; one that reads neither is valid and of no use.
@@ -54,7 +54,7 @@ impl Adapter for Stripe {
                 if balance.body["livemode"].as_bool() != Some(self.livemode()) {
                     return Err(unexpected(&STRIPE, "the balance of the key's mode"));
                 }
-                Ok(self.proof(Value::Null, "balance"))
+                Ok(self.proof(None, "balance"))
             }
             Err(refusal) => Err(refusal),
         }
@@ -71,7 +71,7 @@ impl Stripe {
         self.api_key.expose_secret().get(2..).is_some_and(|rest| rest.starts_with("_live_"))
     }
 
-    fn proof(&self, name: Value, scope: &str) -> Proof {
+    fn proof(&self, name: Option<&str>, scope: &str) -> Proof {
         let answer = json!({"accountName": name, "livemode": self.livemode()});
         let answer = answer.as_object().cloned().unwrap_or_default();
         Proof { answer, scopes: vec![scope.to_owned()] }

@@ -9,14 +9,18 @@ use std::{
 };
 
 use lettre::transport::smtp::client::AsyncTokioStream;
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::{
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf},
+    task::coop,
+};
 
-/// What a server may send in one session. Replies take a kilobyte, certificates some more.
-const SESSION_MAX_BYTES: usize = 256 * 1024;
+/// What a server may send before it is its turn again. Replies take up to a kilobyte,
+/// certificates some more.
+const REPLY_MAX_BYTES: usize = 32 * 1024;
 
-/// Hands out one line at a time, up to a limit in all. A reader above it that buffers can thus
-/// not hold the beginning of what follows a reply, as would be needed to slip replies in before
-/// TLS begins (RFC 3207, 6).
+/// Hands out one line at a time, up to a limit for each reply. A reader above it that buffers can
+/// thus not hold the beginning of what follows a reply, as would be needed to slip replies in
+/// before TLS begins (RFC 3207, 6).
 #[derive(Debug)]
 pub(super) struct Lines<S> {
     stream: BufReader<S>,
@@ -26,7 +30,7 @@ pub(super) struct Lines<S> {
 
 impl<S: AsyncRead> Lines<S> {
     pub(super) fn new(stream: S, peer: SocketAddr) -> Self {
-        Self { stream: BufReader::new(stream), peer, left: SESSION_MAX_BYTES }
+        Self { stream: BufReader::new(stream), peer, left: REPLY_MAX_BYTES }
     }
 }
 
@@ -36,6 +40,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lines<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // What has arrived is handed out without waiting, so that nothing else would ever run, the
+        // clock that ends it included.
+        let budget = ready!(coop::poll_proceed(context));
         let arrived = ready!(Pin::new(&mut self.stream).poll_fill_buf(context))?;
         let line = arrived.iter().position(|byte| *byte == b'\n').map_or(arrived.len(), |end| end + 1);
         let length = line.min(into.remaining());
@@ -45,6 +52,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lines<S> {
             .checked_sub(length)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the server sends without end"))?;
         Pin::new(&mut self.stream).consume(length);
+        budget.made_progress();
         Poll::Ready(Ok(()))
     }
 }
@@ -55,6 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lines<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.left = REPLY_MAX_BYTES;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -102,6 +111,6 @@ mod tests {
         let mut everything = Vec::new();
         let error = stream.read_to_end(&mut everything).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(everything.len() <= SESSION_MAX_BYTES, "{}", everything.len());
+        assert!(everything.len() <= REPLY_MAX_BYTES, "{}", everything.len());
     }
 }
