@@ -28,9 +28,9 @@ fn path(integration: &Value) -> String {
     format!("{INTEGRATIONS}/{}", integration["id"].as_str().expect("an id"))
 }
 
-/// Saves a Stripe credential of test mode; nobody is asked about it.
-async fn credential(workspace: &Workspace) -> String {
-    let key = format!("sk_{}_{}{}", "test", tests::random(), tests::random());
+/// Saves a Stripe credential of test mode; `kind` says how the stand-in for Stripe takes it.
+async fn credential(workspace: &Workspace, kind: &str) -> String {
+    let key = format!("sk_{}_{kind}_{}_{}", "test", tests::SEALED, tests::random());
     let body = json!({"provider": "stripe", "name": "key", "credential": {"api_key": key}});
     let saved = workspace.admin("POST", "/api/credentials/save").json(&body).send().await.json(201);
     saved["id"].as_str().expect("an id").to_owned()
@@ -43,7 +43,11 @@ async fn an_integration_gets_the_documented_defaults_and_reads_back() {
     let made = workspace.admin("POST", INTEGRATIONS).json(&body).send().await.json(201);
     assert_eq!((&made["environment"], &made["active"]), (&json!("live"), &json!(true)), "{made}");
     assert_eq!((&made["version"], &made["configuration"]), (&json!(1), &json!({})), "{made}");
-    assert_eq!((&made["credential_id"], &made["health"]["state"]), (&Value::Null, &json!("untested")), "{made}");
+    assert_eq!(
+        (&made["credential_id"], &made["health"]["state"]),
+        (&Value::Null, &json!("untested")),
+        "{made}"
+    );
     assert_eq!(workspace.member("GET", &path(&made)).send().await.json(200), made);
     let mut summary = made.clone();
     summary.as_object_mut().expect("an object").remove("configuration");
@@ -62,8 +66,16 @@ async fn a_bad_order_names_every_field_and_makes_nothing() {
                 "active": "yes", "note": "", "require_test": 1, "configuration": [], "enabled": true,
             }),
             vec![
-                "type", "provider", "name", "environment", "credential_id", "active", "note", "require_test",
-                "enabled", "configuration",
+                "type",
+                "provider",
+                "name",
+                "environment",
+                "credential_id",
+                "active",
+                "note",
+                "require_test",
+                "enabled",
+                "configuration",
             ],
         ),
         (
@@ -120,8 +132,7 @@ async fn a_change_is_a_version_and_rolling_back_restores_exactly() {
     assert_eq!(back["differences"].as_array().map(Vec::len), Some(3), "{back}");
 
     let body = json!({"version": 1, "note": "back"});
-    let restored =
-        workspace.admin("POST", &format!("{path}/rollback")).json(&body).send().await.json(200);
+    let restored = workspace.admin("POST", &format!("{path}/rollback")).json(&body).send().await.json(200);
     assert_eq!(restored["version"], 3);
     assert_eq!(restored["configuration"], json!({"region": "eu"}));
     assert_eq!(restored["name"], "ERP 2", "the name stays");
@@ -138,7 +149,11 @@ async fn a_change_is_a_version_and_rolling_back_restores_exactly() {
     let cursor = versions["next_cursor"].as_str().expect("there is more");
     let rest =
         workspace.member("GET", &format!("{path}/versions?limit=2&cursor={cursor}")).send().await.json(200);
-    assert_eq!((&rest["versions"][0]["note"], &rest["next_cursor"]), (&json!("first"), &Value::Null), "{rest}");
+    assert_eq!(
+        (&rest["versions"][0]["note"], &rest["next_cursor"]),
+        (&json!("first"), &Value::Null),
+        "{rest}"
+    );
 }
 
 #[tokio::test]
@@ -223,10 +238,15 @@ async fn what_cannot_be_proven_is_told_and_not_stored() {
     let custom = path(&create(&workspace, json!({})).await);
     workspace.admin("POST", &format!("{custom}/test")).json(&json!({})).send().await.problem(409, "conflict");
 
-    let made = create(&workspace, json!({"type": "billing", "provider": "stripe", "configuration": {}})).await;
+    let made =
+        create(&workspace, json!({"type": "billing", "provider": "stripe", "configuration": {}})).await;
     let path = path(&made);
     let tested = workspace.admin("POST", &format!("{path}/test")).send().await.json(200);
-    assert_eq!((&tested["verified"], &tested["cause"]), (&json!(false), &json!("credential_missing")), "{tested}");
+    assert_eq!(
+        (&tested["verified"], &tested["cause"]),
+        (&json!(false), &json!("credential_missing")),
+        "{tested}"
+    );
     let change = json!({"version": 1, "configuration": {"account_id": "acct_1"}, "require_test": true});
     let refused = workspace.admin("PUT", &path).json(&change).send().await;
     refused.problem(409, "unproven");
@@ -236,9 +256,70 @@ async fn what_cannot_be_proven_is_told_and_not_stored() {
 }
 
 #[tokio::test]
+async fn a_candidate_is_tested_before_it_is_stored() {
+    let workspace = Workspace::new().await;
+    let (good, bad) = (credential(&workspace, "good").await, credential(&workspace, "revoked").await);
+    let body = json!({
+        "type": "billing", "provider": "stripe", "environment": "test", "configuration": {},
+        "credential_id": good, "require_test": true,
+    });
+    let made = create(&workspace, body).await;
+    assert_eq!(made["health"]["state"], "working", "{made}");
+    let path = path(&made);
+    let test = |body: Value| workspace.admin("POST", &format!("{path}/test")).json(&body).send();
+    let proven = json!({"verified": true, "accountName": "Stand-in", "livemode": false});
+    assert_eq!(test(json!({})).await.json(200), proven);
+    for (case, candidate, cause) in [
+        ("another credential", json!({"credential_id": bad}), "auth"),
+        ("a key of test mode for real data", json!({"environment": "live"}), "scope"),
+        ("none", json!({"credential_id": ""}), "credential_missing"),
+    ] {
+        let tested = test(candidate.clone()).await.json(200);
+        assert_eq!(
+            (&tested["verified"], &tested["cause"]),
+            (&json!(false), &json!(cause)),
+            "{case}: {tested}"
+        );
+        let mut change = candidate;
+        change["version"] = json!(1);
+        change["require_test"] = json!(true);
+        let refused = workspace.admin("PUT", &path).json(&change).send().await;
+        refused.problem(409, "unproven");
+        let problem: Value = serde_json::from_str(&refused.text).expect("a problem is JSON");
+        assert_eq!(problem["cause"], cause, "{case}: {problem}");
+    }
+    let kept = workspace.member("GET", &path).send().await.json(200);
+    assert_eq!((&kept["version"], &kept["health"]["state"]), (&json!(1), &json!("working")), "{kept}");
+
+    // Without the test it is stored; then it fails, and mending it is seen.
+    let body = json!({"version": 1, "credential_id": bad});
+    let changed = workspace.admin("PUT", &path).json(&body).send().await.json(200);
+    assert_eq!(changed["health"]["state"], "untested", "{changed}");
+    assert_eq!(test(json!({})).await.json(200)["verified"], false);
+    let body = json!({"version": 1, "require_test": true});
+    let back = workspace.admin("POST", &format!("{path}/rollback")).json(&body).send().await.json(200);
+    assert_eq!(
+        (&back["credential_id"], &back["health"]["state"]),
+        (&json!(good), &json!("working")),
+        "{back}"
+    );
+    let target = made["id"].as_str().expect("an id");
+    let told = workspace.member("GET", &format!("/api/activity?target={target}")).send().await.json(200);
+    let mut actions: Vec<_> = told["entries"]
+        .as_array()
+        .expect("entries")
+        .iter()
+        .filter_map(|entry| entry["action"].as_str()?.strip_prefix("integration."))
+        .collect();
+    // Two entries of one transaction have one time.
+    actions[..2].sort_unstable();
+    assert_eq!(actions, ["recovered", "rolled_back", "failing", "updated", "created"]);
+}
+
+#[tokio::test]
 async fn a_credential_that_was_deleted_shows_and_can_be_replaced() {
     let workspace = Workspace::new().await;
-    let (first, second) = (credential(&workspace).await, credential(&workspace).await);
+    let (first, second) = (credential(&workspace, "good").await, credential(&workspace, "good").await);
     let body = json!({"type": "billing", "provider": "stripe", "configuration": {}, "credential_id": first});
     let made = create(&workspace, body).await;
     let path = path(&made);
@@ -249,20 +330,29 @@ async fn a_credential_that_was_deleted_shows_and_can_be_replaced() {
     assert_eq!(state(&workspace.member("GET", &path).send().await.json(200)), "credential_missing");
     assert_eq!(state(&listed(&workspace).await[0]), "credential_missing");
     let tested = workspace.admin("POST", &format!("{path}/test")).send().await.json(200);
-    assert_eq!((&tested["verified"], &tested["cause"]), (&json!(false), &json!("credential_missing")), "{tested}");
+    assert_eq!(
+        (&tested["verified"], &tested["cause"]),
+        (&json!(false), &json!("credential_missing")),
+        "{tested}"
+    );
 
     // A change of something else leaves it; another one may be named, or none.
-    let renamed = workspace.admin("PUT", &path).json(&json!({"version": 1, "name": "x"})).send().await.json(200);
+    let renamed =
+        workspace.admin("PUT", &path).json(&json!({"version": 1, "name": "x"})).send().await.json(200);
     assert_eq!(state(&renamed), "credential_missing");
     let body = json!({"version": 2, "credential_id": second});
     let replaced = workspace.admin("PUT", &path).json(&body).send().await.json(200);
-    assert_eq!((&replaced["credential_id"], state(&replaced)), (&json!(second), json!("failing")), "{replaced}");
+    assert_eq!(
+        (&replaced["credential_id"], state(&replaced)),
+        (&json!(second), json!("failing")),
+        "{replaced}"
+    );
     let body = json!({"version": 3, "credential_id": ""});
     let none = workspace.admin("PUT", &path).json(&body).send().await.json(200);
     assert_eq!(none["credential_id"], Value::Null, "{none}");
 
     let other = Workspace::new().await;
-    let theirs = credential(&other).await;
+    let theirs = credential(&other, "good").await;
     let stolen = json!({"version": 4, "credential_id": theirs});
     let answer = workspace.admin("PUT", &path).json(&stolen).send().await;
     assert_eq!(answer.problem(422, "invalid"), ["credential_id"], "another workspace's is not there");

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod activity;
-mod integrations;
 mod credentials;
+mod integrations;
 mod keys;
 mod users;
 mod vault;
