@@ -28,9 +28,9 @@ fn path(integration: &Value) -> String {
     format!("{INTEGRATIONS}/{}", integration["id"].as_str().expect("an id"))
 }
 
-/// Saves a Stripe credential of test mode; nobody is asked about it.
-async fn credential(workspace: &Workspace) -> String {
-    let key = format!("sk_{}_{}{}", "test", tests::random(), tests::random());
+/// Saves a Stripe credential of test mode; `kind` says how the stand-in for Stripe takes it.
+async fn credential(workspace: &Workspace, kind: &str) -> String {
+    let key = format!("sk_{}_{kind}_{}_{}", "test", tests::SEALED, tests::random());
     let body = json!({"provider": "stripe", "name": "key", "credential": {"api_key": key}});
     let saved = workspace.admin("POST", "/api/credentials/save").json(&body).send().await.json(201);
     saved["id"].as_str().expect("an id").to_owned()
@@ -256,9 +256,70 @@ async fn what_cannot_be_proven_is_told_and_not_stored() {
 }
 
 #[tokio::test]
+async fn a_candidate_is_tested_before_it_is_stored() {
+    let workspace = Workspace::new().await;
+    let (good, bad) = (credential(&workspace, "good").await, credential(&workspace, "revoked").await);
+    let body = json!({
+        "type": "billing", "provider": "stripe", "environment": "test", "configuration": {},
+        "credential_id": good, "require_test": true,
+    });
+    let made = create(&workspace, body).await;
+    assert_eq!(made["health"]["state"], "working", "{made}");
+    let path = path(&made);
+    let test = |body: Value| workspace.admin("POST", &format!("{path}/test")).json(&body).send();
+    let proven = json!({"verified": true, "accountName": "Stand-in", "livemode": false});
+    assert_eq!(test(json!({})).await.json(200), proven);
+    for (case, candidate, cause) in [
+        ("another credential", json!({"credential_id": bad}), "auth"),
+        ("a key of test mode for real data", json!({"environment": "live"}), "scope"),
+        ("none", json!({"credential_id": ""}), "credential_missing"),
+    ] {
+        let tested = test(candidate.clone()).await.json(200);
+        assert_eq!(
+            (&tested["verified"], &tested["cause"]),
+            (&json!(false), &json!(cause)),
+            "{case}: {tested}"
+        );
+        let mut change = candidate;
+        change["version"] = json!(1);
+        change["require_test"] = json!(true);
+        let refused = workspace.admin("PUT", &path).json(&change).send().await;
+        refused.problem(409, "unproven");
+        let problem: Value = serde_json::from_str(&refused.text).expect("a problem is JSON");
+        assert_eq!(problem["cause"], cause, "{case}: {problem}");
+    }
+    let kept = workspace.member("GET", &path).send().await.json(200);
+    assert_eq!((&kept["version"], &kept["health"]["state"]), (&json!(1), &json!("working")), "{kept}");
+
+    // Without the test it is stored; then it fails, and mending it is seen.
+    let body = json!({"version": 1, "credential_id": bad});
+    let changed = workspace.admin("PUT", &path).json(&body).send().await.json(200);
+    assert_eq!(changed["health"]["state"], "untested", "{changed}");
+    assert_eq!(test(json!({})).await.json(200)["verified"], false);
+    let body = json!({"version": 1, "require_test": true});
+    let back = workspace.admin("POST", &format!("{path}/rollback")).json(&body).send().await.json(200);
+    assert_eq!(
+        (&back["credential_id"], &back["health"]["state"]),
+        (&json!(good), &json!("working")),
+        "{back}"
+    );
+    let target = made["id"].as_str().expect("an id");
+    let told = workspace.member("GET", &format!("/api/activity?target={target}")).send().await.json(200);
+    let mut actions: Vec<_> = told["entries"]
+        .as_array()
+        .expect("entries")
+        .iter()
+        .filter_map(|entry| entry["action"].as_str()?.strip_prefix("integration."))
+        .collect();
+    // Two entries of one transaction have one time.
+    actions[..2].sort_unstable();
+    assert_eq!(actions, ["recovered", "rolled_back", "failing", "updated", "created"]);
+}
+
+#[tokio::test]
 async fn a_credential_that_was_deleted_shows_and_can_be_replaced() {
     let workspace = Workspace::new().await;
-    let (first, second) = (credential(&workspace).await, credential(&workspace).await);
+    let (first, second) = (credential(&workspace, "good").await, credential(&workspace, "good").await);
     let body = json!({"type": "billing", "provider": "stripe", "configuration": {}, "credential_id": first});
     let made = create(&workspace, body).await;
     let path = path(&made);
@@ -291,7 +352,7 @@ async fn a_credential_that_was_deleted_shows_and_can_be_replaced() {
     assert_eq!(none["credential_id"], Value::Null, "{none}");
 
     let other = Workspace::new().await;
-    let theirs = credential(&other).await;
+    let theirs = credential(&other, "good").await;
     let stolen = json!({"version": 4, "credential_id": theirs});
     let answer = workspace.admin("PUT", &path).json(&stolen).send().await;
     assert_eq!(answer.problem(422, "invalid"), ["credential_id"], "another workspace's is not there");

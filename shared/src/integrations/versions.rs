@@ -17,7 +17,8 @@ use crate::{
 /// What one version of an integration is set to.
 #[derive(Debug, Serialize)]
 pub struct Version {
-    version: u64,
+    #[serde(rename = "version")]
+    number: u64,
     author: String,
     created_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +55,7 @@ pub(super) struct Row {
 impl Row {
     fn read(self) -> Result<Version, Error> {
         Ok(Version {
-            version: self.version,
+            number: self.version,
             author: self.author,
             created_at: self.created_at,
             note: self.note,
@@ -99,8 +100,8 @@ impl Integrations {
         if !is_id(id) {
             return Err(Error::NotFound("integration"));
         }
-        let list = format!("versions:{id}");
-        let after = cursor.map(|cursor| cursor::decode(workspace, &list, cursor)).transpose()?;
+        let binding = format!("versions:{id}");
+        let after = cursor.map(|cursor| cursor::decode(workspace, &binding, cursor)).transpose()?;
         let after = match after.map(|after| after.parse()) {
             Some(Ok(version)) => Some(Key::integration_version(workspace, id, version).item()),
             Some(Err(_)) => return Err(cursor::foreign()),
@@ -127,8 +128,8 @@ impl Integrations {
         if versions.is_empty() && cursor.is_none() {
             return Err(Error::NotFound("integration"));
         }
-        let last = versions.last().filter(|_| more).map(|last| last.version.to_string());
-        Ok(VersionPage { versions, next_cursor: last.map(|last| cursor::encode(workspace, &list, &last)) })
+        let last = versions.last().filter(|_| more).map(|last| last.number.to_string());
+        Ok(VersionPage { versions, next_cursor: last.map(|last| cursor::encode(workspace, &binding, &last)) })
     }
 }
 
