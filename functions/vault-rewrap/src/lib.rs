@@ -50,7 +50,10 @@ pub fn function() -> Function {
 async fn handle(deps: Arc<Deps>, order: Order) -> Result<Progress, lambda::Error> {
     let now = time::now();
     let before = order.wrapped_before.unwrap_or(now - AGE);
-    let progress = deps.vault.rewrap(before, Instant::now() + BUDGET, now).await?;
+    let progress =
+        deps.vault.rewrap(before, Instant::now() + BUDGET, now).await.inspect_err(|error| {
+            tracing::error!(causes = error.causes(), "not everything was wrapped anew")
+        })?;
     if progress.refused > 0 {
         // Fails, so that somebody is told: the rows are named in the log.
         return Err(format!("{} sealed secrets were altered", progress.refused).into());

@@ -14,8 +14,9 @@
 //! KMS call while the [`cache`] has the key.
 //!
 //! Memory. Plaintexts and data keys live in buffers that are wiped when they are dropped. What
-//! cannot be wiped are the copies of a data key in the SDK's and TLS's buffers, which the
-//! allocator reuses; they leave the process only with a core dump, which Lambda does not make.
+//! cannot be wiped are the copies in others' buffers, of a data key in the SDK's and TLS's, of a
+//! new secret in the request that brought it: the allocator reuses them, and they leave the
+//! process only with a core dump, which Lambda does not make.
 
 pub mod cache;
 mod envelope;
