@@ -1,8 +1,9 @@
-//! `PUT /api/ingest/users`: takes users into the ledger.
+//! `PUT /api/ingest/{users|subscriptions|transactions|commissions}`: takes entities into the ledger.
 
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
+use chrono::{DateTime, Utc};
 use lambda_http::Request;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +13,10 @@ use shared::{
     http::{self, Answer},
     keys::{Admission, Call, KeyCaller},
     lambda::{Env, EnvError, Function},
-    ledger::{Ledger, Outcome, users::User},
+    ledger::{
+        Entity, Ledger, Outcome, commissions::Commission, subscriptions::Subscription,
+        transactions::Transaction, users::User,
+    },
     time,
 };
 
@@ -59,18 +63,28 @@ struct Output {
 }
 
 async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
+    match http::route(&request) {
+        "PUT /api/ingest/users" => take::<User>(&deps, &request, Call::IngestUsers).await,
+        "PUT /api/ingest/subscriptions" => {
+            take::<Subscription>(&deps, &request, Call::IngestSubscriptions).await
+        }
+        "PUT /api/ingest/transactions" => {
+            take::<Transaction>(&deps, &request, Call::IngestTransactions).await
+        }
+        "PUT /api/ingest/commissions" => take::<Commission>(&deps, &request, Call::IngestCommissions).await,
+        _ => Err(Error::NotFound("route")),
+    }
+}
+
+async fn take<E: Entity>(deps: &Deps, request: &Request, call: Call) -> Answer {
     let now = time::now();
-    let caller = KeyCaller::of(&request)?;
-    let quota = deps.admission.admit(&caller, Call::IngestUsers, now).await?;
-    let items = items(http::body(&request)?)?;
+    let caller = KeyCaller::of(request)?;
+    let quota = deps.admission.admit(&caller, call, now).await?;
+    let items = items(http::body(request)?)?;
     let ids: Vec<_> = items.iter().map(readable_id).collect();
-    let parsed: Vec<_> = items
-        .into_iter()
-        .enumerate()
-        .map(|(at, item)| User::parse(&format!("items[{at}]"), item, now))
-        .collect();
-    let users = parsed.iter().flatten().cloned().collect();
-    let mut outcomes = deps.ledger.put_users(&caller.workspace, users).await?.into_iter();
+    let parsed: Vec<_> = items.into_iter().enumerate().map(|(at, item)| parse::<E>(at, item, now)).collect();
+    let good = parsed.iter().flatten().cloned().collect();
+    let mut outcomes = deps.ledger.put(&caller.workspace, good, now).await?.into_iter();
     let results = ids
         .into_iter()
         .zip(parsed)
@@ -90,11 +104,20 @@ async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
 
 fn items(mut body: Fields) -> Result<Vec<Value>, Error> {
     let items = body.required("items", |value| {
-        let items = value.as_array().filter(|items| (1..=ITEMS_MAX).contains(&items.len()));
+        let items = value.as_array().filter(|items| !items.is_empty());
         items.cloned().ok_or_else(|| format!("must be a list of 1 to {ITEMS_MAX} items"))
     });
     body.finish().map_err(Error::Invalid)?;
     Ok(items)
+}
+
+fn parse<E: Entity>(at: usize, item: Value, now: DateTime<Utc>) -> Result<E, Vec<FieldError>> {
+    let path = format!("items[{at}]");
+    if at < ITEMS_MAX {
+        E::parse(&path, item, now)
+    } else {
+        Err(vec![FieldError::new(path, format!("is beyond the {ITEMS_MAX} items of a call"))])
+    }
 }
 
 fn readable_id(item: &Value) -> Option<String> {

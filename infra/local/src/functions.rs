@@ -26,6 +26,9 @@ pub fn registry() -> Registry {
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
+        ("metrics", metrics::function()),
+        ("sync-commissions", sync_commissions::function()),
+        ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
     ])
 }

@@ -2,14 +2,19 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::money::Currency;
+use super::{
+    Entity,
+    counter::{Deltas, PERFORMER_COUNT, PERFORMER_DAY_EARNED, PERFORMER_EARNED, Row, Tally},
+    money::Currency,
+};
 use crate::{
     FieldError,
     fields::{self, Fields, label, minor_units, past, text},
+    store::key::{Book, Counter, Kind},
 };
 
 /// A commission, as partners tell of it.
@@ -41,9 +46,12 @@ impl fmt::Debug for Commission {
     }
 }
 
-impl Commission {
+impl Entity for Commission {
+    const KIND: Kind = Kind::Commission;
+    const BOOK: Book = Book::Commissions;
+
     /// Reads one item of a call; `path` is where it stands there.
-    pub fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
+    fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::of(path, item)?;
         let commission = Self {
             id: fields.required("id", fields::id),
@@ -57,5 +65,40 @@ impl Commission {
         };
         fields.finish()?;
         Ok(commission)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn updated_at(&self) -> DateTime<Utc> {
+        self.updated_at
+    }
+
+    fn began_at(&self) -> DateTime<Utc> {
+        self.occurred_at
+    }
+
+    fn tallies(&self, _: DateTime<Utc>) -> Vec<(Tally<'_>, i128)> {
+        let amount = self.amount.into();
+        vec![
+            (Tally::Earned(self.currency), amount),
+            (Tally::Commissions(self.currency), 1),
+            (Tally::TierEarned(self.currency, &self.tier), amount),
+            (Tally::TierCommissions(self.currency, &self.tier), 1),
+        ]
+    }
+
+    fn book(&self, day: NaiveDate, times: i128, deltas: &mut Deltas) {
+        for (tally, by) in self.tallies(self.occurred_at) {
+            deltas.add(&Row::Total(Self::BOOK, Counter::Day(day)), tally.to_string(), by * times);
+        }
+        let amount = i128::from(self.amount) * times;
+        let ever = Row::Performer(self.currency, self.username.clone());
+        deltas.add(&ever, PERFORMER_EARNED.to_owned(), amount);
+        deltas.add(&ever, PERFORMER_COUNT.to_owned(), times);
+        let on_day = Row::PerformerDay(day, self.currency, self.username.clone());
+        deltas.add(&on_day, PERFORMER_DAY_EARNED.to_owned(), amount);
+        deltas.add(&on_day, PERFORMER_COUNT.to_owned(), times);
     }
 }

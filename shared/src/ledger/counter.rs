@@ -5,7 +5,12 @@
 //! their names, in rows of days and months, they count what changed then: all movements up to a
 //! day add up to the tally as of its end.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+};
+
+use chrono::NaiveDate;
 
 use super::{
     money::Currency,
@@ -13,11 +18,11 @@ use super::{
     subscriptions::SubscriptionStatus,
     transactions::TransactionKind,
 };
-use crate::store::key::Counter;
+use crate::store::key::{Book, Counter};
 
 /// What a number in a counter row counts. Amounts are minor units unless something else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Tally<'a> {
+pub enum Tally<'a> {
     /// Users.
     Users,
     /// … by role.
@@ -130,7 +135,7 @@ impl<'a> Tally<'a> {
 const MOVED: &str = "m:";
 
 /// The name of a tally's movements.
-pub(crate) fn moved(tally: &str) -> String {
+pub(crate) fn moved(tally: Tally) -> String {
     format!("{MOVED}{tally}")
 }
 
@@ -139,31 +144,89 @@ pub(crate) fn of_moved(name: &str) -> Option<Tally<'_>> {
     Tally::of(name.strip_prefix(MOVED)?)
 }
 
-/// How far counters move: by counter and attribute. Adding deltas of several changes is what one
+/// What a performer earned, in minor units: the sort key of the index of performers.
+pub(crate) const PERFORMER_EARNED: &str = "gsi2sk";
+/// … on a day.
+pub(crate) const PERFORMER_DAY_EARNED: &str = "total";
+/// How many commissions it was, in both rows.
+pub(crate) const PERFORMER_COUNT: &str = "count";
+
+/// A row that counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Row {
+    /// Totals of a book, in one of its shards.
+    Total(Book, Counter),
+    /// What a performer earned in a currency.
+    Performer(Currency, String),
+    /// … of what was earned on a day.
+    PerformerDay(NaiveDate, Currency, String),
+}
+
+/// Attributes of one row that a transaction moves at most: DynamoDB takes expressions of 4 KB.
+const ATTRIBUTES_MAX: usize = 250;
+
+/// How far counters move: by row and attribute. Adding deltas of several changes is what one
 /// transaction applies for all of them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Deltas(BTreeMap<(Counter, String), i64>);
+pub struct Deltas(BTreeMap<Row, BTreeMap<String, i128>>);
 
 impl Deltas {
-    /// Moves a counter.
-    pub(super) fn add(&mut self, counter: Counter, attribute: impl Into<String>, by: i64) {
-        *self.0.entry((counter, attribute.into())).or_default() += by;
-    }
-
-    /// Adds what another change moves.
-    pub(super) fn merge(&mut self, other: Self) {
-        for ((counter, attribute), by) in other.0 {
-            self.add(counter, attribute, by);
+    /// Moves a counter. What comes back to where it was is left away.
+    pub(super) fn add(&mut self, row: &Row, attribute: String, by: i128) {
+        if by == 0 {
+            return;
+        }
+        if !self.0.contains_key(row) {
+            self.0.insert(row.clone(), BTreeMap::new());
+        }
+        if let Some(attributes) = self.0.get_mut(row) {
+            match attributes.entry(attribute) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(by);
+                }
+                Entry::Occupied(mut occupied) => {
+                    *occupied.get_mut() += by;
+                    if *occupied.get() == 0 {
+                        occupied.remove();
+                    }
+                }
+            }
+            if attributes.is_empty() {
+                self.0.remove(row);
+            }
         }
     }
 
-    /// The rows that move, each with its attributes. What cancels out is left away.
-    pub(super) fn rows(&self) -> BTreeMap<Counter, Vec<(&str, i64)>> {
-        let mut rows = BTreeMap::<_, Vec<_>>::new();
-        for ((counter, attribute), by) in self.0.iter().filter(|(_, by)| **by != 0) {
-            rows.entry(*counter).or_default().push((attribute.as_str(), *by));
+    /// Adds what another change moves, `times` times.
+    pub(super) fn merge(&mut self, other: Self, times: i128) {
+        for (row, attributes) in other.0 {
+            for (attribute, by) in attributes {
+                self.add(&row, attribute, by * times);
+            }
         }
-        rows
+    }
+
+    /// How many rows move with `other` beside, at most; `None` if that is too much for one of
+    /// them.
+    pub(super) fn rows_with(&self, other: &Self) -> Option<usize> {
+        let mut rows = self.0.len();
+        for (row, attributes) in &other.0 {
+            match self.0.get(row) {
+                None => rows += 1,
+                Some(own) => {
+                    let more = attributes.keys().filter(|name| !own.contains_key(*name)).count();
+                    if own.len() + more > ATTRIBUTES_MAX {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(rows)
+    }
+
+    /// The rows that move, each with its attributes.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&Row, &BTreeMap<String, i128>)> {
+        self.0.iter()
     }
 }
 
@@ -198,7 +261,7 @@ mod tests {
         for tally in tallies {
             let name = tally.to_string();
             assert_eq!(Tally::of(&name), Some(tally), "{name}");
-            assert_eq!(of_moved(&moved(&name)), Some(tally), "{name}");
+            assert_eq!(of_moved(&moved(tally)), Some(tally), "{name}");
             assert_eq!(of_moved(&name), None, "{name}");
         }
         for name in ["", "pk", "12", "net:USD", "net:XYZ:other", "subs:gone:paid", "m:new"] {

@@ -1,9 +1,12 @@
 //! What a workspace has: entities, and totals that are kept while they are written.
 //!
-//! `change(old, new)` of an entity says by how much each counter moves; one transaction puts the
-//! entity, on condition that the old version is still there, and adds the differences to a
-//! counter shard. Nothing else touches counters, so the same change twice, or two changes in the
-//! wrong order, leave the same totals, and reading them costs the same at any size.
+//! What partners tell is a *version* of an entity: how it was at its `updated_at`. The latest one
+//! is the entity's row, earlier ones are its history. From these alone follows where every
+//! counter must stand ([`change`]), so a change moves counters by the difference that it makes
+//! to them. One transaction puts the rows, on condition that the entity is as it was read, and
+//! adds the differences to a shard of the counters. Nothing else touches counters, so the same
+//! change twice, or changes in any order, leave the same totals, and reading them costs the same
+//! at any size.
 
 pub mod commissions;
 pub mod money;
@@ -12,13 +15,24 @@ pub mod subscriptions;
 pub mod transactions;
 pub mod users;
 
+mod change;
 mod counter;
+mod due;
+mod entity;
+mod group;
 mod read;
 mod store;
 mod word;
 mod write;
 
-pub use read::{UserPage, UserTotals, Window};
+pub use due::Due;
+pub use entity::Entity;
+pub use read::{
+    AsOf, CommissionShown, CommissionTotals, Commissions, CommissionsDay, CurrencyRevenue, Explained,
+    ExplainedLine, Explanation, ExplanationQuery, History, HistoryQuery, Metric, Performer, PlanTotals,
+    Query, Revenue, RevenueAsOf, RevenueDay, RevenueTotals, Series, TierTotals, TransactionShown, Turnover,
+    UserPage, UserQuery, UserTotals, UsersDay, Window, query,
+};
 pub use store::Ledger;
 
 use serde::Serialize;

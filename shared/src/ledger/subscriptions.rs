@@ -4,10 +4,17 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{money::Currency, word::words};
+use super::{
+    Entity,
+    counter::Tally,
+    money::Currency,
+    policy::{self, State},
+    word::words,
+};
 use crate::{
     FieldError,
     fields::{self, Fields, label, minor_units, one_of, past, timestamp},
+    store::key::{Book, Kind},
 };
 
 /// Items of a subscription at most.
@@ -147,9 +154,13 @@ pub enum Off {
     Amount(i64),
 }
 
-impl Subscription {
+impl Entity for Subscription {
+    const KIND: Kind = Kind::Subscription;
+    const BOOK: Book = Book::Revenue;
+    const TURNS: bool = true;
+
     /// Reads one item of a call; `path` is where it stands there.
-    pub fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
+    fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::of(path, item)?;
         let subscription = Self {
             id: fields.required("id", fields::id),
@@ -166,6 +177,36 @@ impl Subscription {
         };
         fields.finish()?;
         Ok(subscription)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn updated_at(&self) -> DateTime<Utc> {
+        self.updated_at
+    }
+
+    fn began_at(&self) -> DateTime<Utc> {
+        self.started_at
+    }
+
+    fn turns(&self) -> Vec<DateTime<Utc>> {
+        policy::breakpoints(self)
+    }
+
+    fn tallies(&self, at: DateTime<Utc>) -> Vec<(Tally<'_>, i128)> {
+        let Some(State { status, priced, monthly }) = policy::state(self, at) else { return Vec::new() };
+        let counts = [Tally::Subscriptions(status, priced), Tally::Planned(status, priced, &self.plan)];
+        let monthly = monthly
+            .into_iter()
+            .map(|(component, value)| (Tally::Monthly(self.currency, status, component), value));
+        counts.map(|tally| (tally, 1)).into_iter().chain(monthly).collect()
+    }
+
+    /// No list shows them by time.
+    fn listed_at(&self) -> Option<DateTime<Utc>> {
+        None
     }
 }
 

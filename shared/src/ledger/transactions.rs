@@ -1,13 +1,19 @@
 //! Transactions: what customers paid, got back, or failed to pay.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{money::Currency, word::words};
+use super::{
+    Entity,
+    counter::{Deltas, Row, Tally, UNASSIGNED},
+    money::Currency,
+    word::words,
+};
 use crate::{
     FieldError,
     fields::{self, Fields, label, minor_units, one_of, past},
+    store::key::{Book, Counter, Kind},
 };
 
 words! {
@@ -58,9 +64,12 @@ pub struct Transaction {
     pub updated_at: DateTime<Utc>,
 }
 
-impl Transaction {
+impl Entity for Transaction {
+    const KIND: Kind = Kind::Transaction;
+    const BOOK: Book = Book::Revenue;
+
     /// Reads one item of a call; `path` is where it stands there.
-    pub fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
+    fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::of(path, item)?;
         let transaction = Self {
             id: fields.required("id", fields::id),
@@ -81,6 +90,43 @@ impl Transaction {
         Ok(transaction)
     }
 
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn updated_at(&self) -> DateTime<Utc> {
+        self.updated_at
+    }
+
+    fn began_at(&self) -> DateTime<Utc> {
+        self.occurred_at
+    }
+
+    fn tallies(&self, _: DateTime<Utc>) -> Vec<(Tally<'_>, i128)> {
+        let currency = self.currency;
+        if self.status == TransactionStatus::Failed {
+            return vec![(Tally::Failed(currency), 1)];
+        }
+        let net = self.net().into();
+        let mut tallies = vec![
+            (Tally::Succeeded(currency), 1),
+            (Tally::Net(currency, self.kind), net),
+            (Tally::Refunded(currency), self.refunded.into()),
+        ];
+        if self.kind == TransactionKind::Subscription {
+            tallies.push((Tally::PlanNet(currency, self.plan.as_deref().unwrap_or(UNASSIGNED)), net));
+        }
+        tallies
+    }
+
+    fn book(&self, day: NaiveDate, times: i128, deltas: &mut Deltas) {
+        for (tally, by) in self.tallies(self.occurred_at) {
+            deltas.add(&Row::Total(Self::BOOK, Counter::Day(day)), tally.to_string(), by * times);
+        }
+    }
+}
+
+impl Transaction {
     /// Minor units that were captured and not given back.
     #[must_use]
     pub fn net(&self) -> i64 {

@@ -3,16 +3,17 @@
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Outcome, counter::Deltas};
+use super::{
+    Entity,
+    counter::{Deltas, Row, Tally},
+};
 use crate::{
     FieldError,
     fields::{self, Fields, past, text, word},
-    store::key::Counter,
-    time,
+    store::key::{Book, Counter, Kind},
 };
 
 /// A user, as partners tell of them. A list, which only passes times on, leaves them text.
@@ -43,21 +44,12 @@ impl fmt::Debug for User {
     }
 }
 
-/// A user's row: the user, and what the ledger needs beside.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Stored {
-    #[serde(flatten)]
-    pub(super) user: User,
-    /// The day that counts the user. Kept, so that counting it off hits the same row even after
-    /// the deployment's time zone was changed.
-    pub(super) day: NaiveDate,
-    /// Counts the changes of this row.
-    pub(super) version: u64,
-}
+impl Entity for User {
+    const KIND: Kind = Kind::User;
+    const BOOK: Book = Book::Users;
 
-impl User {
     /// Reads one item of a call; `path` is where it stands there.
-    pub fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
+    fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::of(path, item)?;
         let user = Self {
             id: fields.required("id", fields::id),
@@ -72,38 +64,30 @@ impl User {
         Ok(user)
     }
 
-    /// What a change to `self` means where `old` is stored.
-    ///
-    /// The later `updated_at` holds. Two different states of the same time cannot both hold, and
-    /// which one does must not depend on which came first; so the one that sorts later does.
-    pub(super) fn outcome(&self, old: Option<&Self>) -> Outcome {
-        match old {
-            None => Outcome::Created,
-            Some(old) if self == old => Outcome::Unchanged,
-            Some(old) if self.order() > old.order() => Outcome::Updated,
-            Some(_) => Outcome::Stale,
-        }
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    fn order(&self) -> impl Ord + '_ {
-        let Self { id: _, email, username, role, status, signed_up_at, updated_at } = self;
-        (updated_at, signed_up_at, status, role, username, email)
+    fn updated_at(&self) -> DateTime<Utc> {
+        self.updated_at
     }
-}
 
-/// By how much each counter moves when `old` becomes `new`. A month's counters are named by the
-/// day of the month.
-pub(super) fn change(old: Option<&Stored>, new: &Stored) -> Deltas {
-    let mut deltas = Deltas::default();
-    for (state, by) in old.map(|old| (old, -1)).into_iter().chain([(new, 1)]) {
-        deltas.add(Counter::month_of(state.day), state.day.format("%d").to_string(), by);
-        for counter in [Counter::Sum, Counter::Day(state.day)] {
-            deltas.add(counter, TOTAL, by);
-            deltas.add(counter, format!("{ROLE}{}", state.user.role), by);
-            deltas.add(counter, format!("{STATUS}{}", state.user.status), by);
+    fn began_at(&self) -> DateTime<Utc> {
+        self.signed_up_at
+    }
+
+    fn tallies(&self, _: DateTime<Utc>) -> Vec<(Tally<'_>, i128)> {
+        vec![(Tally::Users, 1), (Tally::Role(&self.role), 1), (Tally::Status(&self.status), 1)]
+    }
+
+    /// A month's counters are named by the day of the month.
+    fn book(&self, day: NaiveDate, times: i128, deltas: &mut Deltas) {
+        let month = Row::Total(Book::Users, Counter::month_of(day));
+        deltas.add(&month, day.format("%d").to_string(), times);
+        for (tally, by) in self.tallies(self.signed_up_at) {
+            deltas.add(&Row::Total(Book::Users, Counter::Day(day)), tally.to_string(), by * times);
         }
     }
-    deltas
 }
 
 /// Counter of users.
@@ -112,14 +96,6 @@ pub(super) const TOTAL: &str = "total";
 pub(super) const ROLE: &str = "role:";
 /// Prefix of the counters of users by status.
 pub(super) const STATUS: &str = "status:";
-
-impl Stored {
-    /// The row that makes `user` hold where `old` is stored.
-    pub(super) fn after(old: Option<&Self>, user: User, zone: Tz) -> Self {
-        let day = time::day_in(zone, user.signed_up_at);
-        Self { user, day, version: old.map_or(0, |old| old.version) + 1 }
-    }
-}
 
 /// An address with one `@`. Whether mail arrives there, only mail can tell.
 fn email(value: &Value) -> Result<String, String> {
@@ -133,64 +109,10 @@ fn email(value: &Value) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use chrono::Duration;
-    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
-
-    /// Users of a small world, in which changes meet: few ids, few times, few words.
-    fn users() -> impl Strategy<Value = Vec<User>> {
-        let user =
-            (0..4_u8, 0..3_i64, 0..3_i64, "[ab]", "[xy]").prop_map(|(id, joined, updated, role, status)| {
-                let day = |days| DateTime::UNIX_EPOCH + Duration::days(days);
-                User {
-                    id: format!("u{id}"),
-                    email: None,
-                    username: "name".to_owned(),
-                    role,
-                    status,
-                    signed_up_at: day(joined),
-                    updated_at: day(updated),
-                }
-            });
-        prop::collection::vec(user, 1..12)
-    }
-
-    /// What is stored, and the counters, after these changes.
-    fn after(changes: &[User]) -> (BTreeMap<String, User>, Deltas) {
-        let mut stored = BTreeMap::<String, Stored>::new();
-        let mut counters = Deltas::default();
-        for user in changes {
-            let old = stored.get(&user.id);
-            if matches!(user.outcome(old.map(|old| &old.user)), Outcome::Created | Outcome::Updated) {
-                let new = Stored::after(old, user.clone(), Tz::UTC);
-                counters.merge(change(old, &new));
-                stored.insert(user.id.clone(), new);
-            }
-        }
-        (stored.into_iter().map(|(id, stored)| (id, stored.user)).collect(), counters)
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_and_repetition_leaves_the_same(
-            (changes, shuffled) in users().prop_flat_map(|changes| {
-                let twice = [changes.clone(), changes.clone()].concat();
-                (Just(changes), Just(twice).prop_shuffle())
-            })
-        ) {
-            let (users, counters) = after(&changes);
-            let (users_again, counters_again) = after(&shuffled);
-            prop_assert!(users == users_again);
-            prop_assert_eq!(counters.rows(), counters_again.rows());
-            // … and the counters are what counting the users afresh gives.
-            let (_, recounted) = after(&users.into_values().collect::<Vec<_>>());
-            prop_assert_eq!(counters.rows(), recounted.rows());
-        }
-    }
 
     #[test]
     fn every_bad_field_of_an_item_is_named() {

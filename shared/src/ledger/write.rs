@@ -1,17 +1,19 @@
-//! Changes of users, and of the counters with them.
+//! Changes of entities, and of the counters with them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, TransactWriteItem};
-use chrono_tz::Tz;
-use futures::{StreamExt, TryStreamExt, stream};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use serde::Serialize;
 use tokio::time::sleep;
 
 use super::{
     Ledger, Outcome,
-    counter::Deltas,
-    users::{self, Stored, User},
+    change::Known,
+    counter::{Deltas, Row},
+    entity::{Entity, Rank, Stored},
+    group::{Group, Pending, Step},
 };
 use crate::{
     Error, id,
@@ -19,106 +21,139 @@ use crate::{
     store::{
         self, Item, Transacted,
         key::{self, Key, SHARDS},
-        n, unavailable,
+        n, s, unavailable,
     },
 };
 
-/// Users that one transaction changes at first: each brings at most its own row and the counters
-/// of two days and two months, and DynamoDB takes 100 rows.
-const GROUP: usize = 19;
-/// Transactions of one call under way at the same time: all of them.
-const CONCURRENT: usize = 6;
+/// Transactions, or reads of history, of one call under way at the same time.
+const CONCURRENT: usize = 8;
 
 impl Ledger {
-    /// Takes at most 100 changes of users, in order. One read, and one transaction for each 19
-    /// users, all at a time; those that meet another writer are repeated. All of it may be
+    /// Takes at most 100 versions, in order. One read, and as few transactions as hold what
+    /// changes, all at a time; those that meet another writer are repeated. All of it may be
     /// repeated after a failure: what was stored is then unchanged.
-    pub async fn put_users(&self, workspace: &Workspace, users: Vec<User>) -> Result<Vec<Outcome>, Error> {
-        let mut outcomes = vec![Outcome::Unchanged; users.len()];
-        let mut pending = users.into_iter().enumerate().fold(Vec::<Changes>::new(), |mut pending, change| {
-            match pending.iter_mut().find(|changes| changes.id() == change.1.id) {
-                Some(changes) => changes.0.push(change),
-                None => pending.push(Changes(vec![change])),
-            }
-            pending
-        });
+    pub async fn put<E: Entity>(
+        &self,
+        workspace: &Workspace,
+        versions: Vec<E>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Outcome>, Error> {
+        let mut outcomes = vec![Outcome::Unchanged; versions.len()];
+        self.settle(workspace, Pending::by_entity(versions), &mut outcomes, now).await?;
+        Ok(outcomes)
+    }
+
+    /// Brings all that is pending about, round by round.
+    pub(super) async fn settle<E: Entity>(
+        &self,
+        workspace: &Workspace,
+        mut pending: Vec<Pending<E>>,
+        outcomes: &mut [Outcome],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
         let mut pauses = store::backoff();
-        // Smaller groups meet fewer writers.
-        let mut group = GROUP;
-        loop {
-            let stored = self.stored(workspace, &pending).await?;
-            let done: Vec<Vec<(Changes, Option<Vec<Outcome>>)>> = stream::iter(chunks(pending, group))
-                .map(|group| self.put_group(workspace, group, &stored))
+        let mut entities = pending.len();
+        while !pending.is_empty() {
+            let mut known = self.known(workspace, &pending).await?;
+            let mut step = |pending: Pending<E>| {
+                let known = known.remove(&pending.id).unwrap_or_default();
+                Step::of(pending, known, self.zone, now)
+            };
+            let groups = Group::pack(pending.into_iter().map(&mut step).collect(), entities);
+            let done: Vec<(Group<E>, bool)> = stream::iter(groups)
+                .map(async |group| self.apply(workspace, &group).await.map(|done| (group, done)))
                 .buffer_unordered(CONCURRENT)
                 .try_collect()
                 .await?;
-            pending = Vec::new();
-            for (changes, result) in done.into_iter().flatten() {
-                match result {
-                    Some(result) => {
-                        for ((at, _), outcome) in changes.0.iter().zip(result) {
-                            outcomes[*at] = outcome;
-                        }
-                    }
-                    None => pending.push(changes),
+            if done.iter().any(|(_, done)| !done) {
+                sleep(pauses.next().ok_or_else(|| unavailable("too many writers at once"))?).await;
+                // Smaller groups lose less to one entity that many write.
+                entities = (entities / 2).max(1);
+            }
+            pending = done
+                .into_iter()
+                .flat_map(|(group, done)| group.steps.into_iter().map(move |step| (step, done)))
+                .filter_map(|(step, done)| step.settle(done, outcomes))
+                .collect();
+        }
+        Ok(())
+    }
+
+    /// Applies a group in one transaction; `false` if one of its entities is not any more as it
+    /// was read. A counter that is busy is left for another shard.
+    async fn apply<E: Entity>(&self, workspace: &Workspace, group: &Group<E>) -> Result<bool, Error> {
+        let mut pauses = store::backoff();
+        loop {
+            let mut writes = Vec::new();
+            for step in &group.steps {
+                writes.extend(self.rows(workspace, step)?);
+            }
+            writes.extend(self.counters(workspace, &group.deltas)?);
+            if writes.is_empty() {
+                return Ok(true);
+            }
+            match self.table.transact(writes).await? {
+                Transacted::Done => return Ok(true),
+                Transacted::Refused => return Ok(false),
+                Transacted::Contended => {
+                    sleep(pauses.next().ok_or_else(|| unavailable("too many writers at once"))?).await;
                 }
             }
-            if pending.is_empty() {
-                return Ok(outcomes);
-            }
-            let pause = pauses.next().ok_or_else(|| unavailable("too many writers at once"))?;
-            sleep(pause).await;
-            group = (group / 2).max(1);
         }
     }
 
-    /// Applies a group in one transaction; `None` for all of them if it met another writer.
-    async fn put_group(
+    /// What is stored of the entities that change. One read, and two queries for each version
+    /// that comes late.
+    async fn known<E: Entity>(
         &self,
         workspace: &Workspace,
-        group: Vec<Changes>,
-        stored: &HashMap<String, Stored>,
-    ) -> Result<Vec<(Changes, Option<Vec<Outcome>>)>, Error> {
-        let mut deltas = Deltas::default();
-        let mut writes = Vec::new();
-        let mut outcomes = Vec::new();
-        for changes in &group {
-            let old = stored.get(changes.id());
-            let (result, new) = changes.apply(old, self.zone);
-            if let Some(new) = new {
-                deltas.merge(users::change(old, &new));
-                writes.push(self.put_user(workspace, old, &new)?);
-            }
-            outcomes.push(result);
+        pending: &[Pending<E>],
+    ) -> Result<HashMap<String, Known<E>>, Error> {
+        let keys =
+            pending.iter().map(|pending| Key::entity(workspace, E::KIND, &pending.id).item()).collect();
+        let mut known = HashMap::new();
+        for row in self.batch(keys).await? {
+            let row: Stored<E> = store::entity(row)?;
+            let id = row.entity.id().to_owned();
+            known.insert(id, Known { current: Some((Rank::of(&row.entity), row)), history: BTreeMap::new() });
         }
-        if !writes.is_empty() {
-            writes.extend(self.add(workspace, &deltas)?);
-            if self.table.transact(writes).await? != Transacted::Done {
-                return Ok(group.into_iter().map(|changes| (changes, None)).collect());
-            }
+        let late = pending.iter().flat_map(|pending| {
+            let current = known.get(&pending.id).and_then(|known| known.current.as_ref());
+            // The first version of a row has no other before it.
+            let current = current.filter(|(_, row)| row.version > 1).map(|(held, _)| *held);
+            pending.versions.iter().filter_map(move |(_, rank, _)| {
+                current.filter(|held| rank < held).map(|_| (pending.id.clone(), *rank))
+            })
+        });
+        let late: Vec<_> = late.collect();
+        let neighbours: Vec<(String, Vec<E>)> = stream::iter(late)
+            .map(async |(id, rank)| {
+                let found = self.neighbours(workspace, &id, rank).await?;
+                Ok::<_, Error>((id, found))
+            })
+            .buffer_unordered(CONCURRENT)
+            .try_collect()
+            .await?;
+        for (id, versions) in neighbours {
+            let history = known.get_mut(&id).map(|known| &mut known.history);
+            history.into_iter().for_each(|history| {
+                history.extend(versions.iter().map(|version| (Rank::of(version), version.clone())));
+            });
         }
-        Ok(group.into_iter().zip(outcomes).map(|(changes, result)| (changes, Some(result))).collect())
+        Ok(known)
     }
 
-    /// What is stored of the users that change; at most 100, as `BatchGetItem` takes.
-    async fn stored(
-        &self,
-        workspace: &Workspace,
-        pending: &[Changes],
-    ) -> Result<HashMap<String, Stored>, Error> {
-        let mut stored = HashMap::new();
-        let keys = pending.iter().map(|changes| Key::user(workspace, changes.id()).item()).collect();
-        let mut wanted = Some(keys).filter(|keys: &Vec<Item>| !keys.is_empty());
+    /// Rows of these keys, at most 100, as `BatchGetItem` takes.
+    pub(super) async fn batch(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
+        let mut rows = Vec::new();
+        let mut wanted = Some(keys).filter(|keys| !keys.is_empty());
         let mut pauses = store::backoff();
         while let Some(keys) = wanted {
             let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
             let request = request.build().map_err(unavailable)?;
             let answer = self.table.client.batch_get_item().request_items(&self.table.name, request);
             let answer = answer.send().await.map_err(unavailable)?;
-            for item in answer.responses.unwrap_or_default().into_values().flatten() {
-                let row: Stored = store::entity(item)?;
-                stored.insert(row.user.id.clone(), row);
-            }
+            rows.extend(answer.responses.unwrap_or_default().into_values().flatten());
             // DynamoDB leaves away what it has no capacity for at the moment.
             wanted = answer
                 .unprocessed_keys
@@ -128,87 +163,125 @@ impl Ledger {
                 sleep(pauses.next().ok_or_else(|| unavailable("reads are throttled"))?).await;
             }
         }
-        Ok(stored)
+        Ok(rows)
     }
 
-    fn put_user(
+    /// The earlier versions of an entity next to this rank, and the one of it.
+    async fn neighbours<E: Entity>(
         &self,
         workspace: &Workspace,
-        old: Option<&Stored>,
-        new: &Stored,
-    ) -> Result<TransactWriteItem, Error> {
+        id: &str,
+        rank: Rank,
+    ) -> Result<Vec<E>, Error> {
+        let Key { pk, sk } = Key::history(workspace, E::KIND, id, rank.updated_at, rank.digest);
+        let (first, last) = Key::history_ends(id);
+        let one = |from: String, to: String, forward| {
+            let query = self
+                .table
+                .client
+                .query()
+                .table_name(&self.table.name)
+                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+                .expression_attribute_values(":pk", s(&pk))
+                .expression_attribute_values(":from", s(from))
+                .expression_attribute_values(":to", s(to))
+                .consistent_read(true)
+                .scan_index_forward(forward)
+                .limit(1);
+            async { query.send().await.map_err(unavailable) }
+        };
+        // Keys go on with hexadecimal digits only, so a space comes right after this one.
+        let (before, after) =
+            try_join(one(first, sk.clone(), false), one(format!("{sk} "), last, true)).await?;
+        let rows = [before, after].into_iter().flat_map(|found| found.items.unwrap_or_default());
+        rows.map(store::entity).collect()
+    }
+
+    /// The entity's part of a transaction.
+    fn rows<E: Entity>(
+        &self,
+        workspace: &Workspace,
+        step: &Step<E>,
+    ) -> Result<Vec<TransactWriteItem>, Error> {
         #[derive(Serialize)]
-        struct Indexed<'a> {
+        #[serde(bound = "E: Entity")]
+        struct Indexed<'a, E> {
             #[serde(flatten)]
-            stored: &'a Stored,
+            stored: &'a Stored<E>,
+            #[serde(flatten)]
+            listed: Option<Listed>,
+            #[serde(flatten)]
+            due: Option<Due>,
+        }
+        #[derive(Serialize)]
+        struct Listed {
             gsi1pk: String,
             gsi1sk: String,
         }
+        #[derive(Serialize)]
+        struct Due {
+            gsi2pk: String,
+            gsi2sk: i64,
+        }
+        let Some(stored) = &step.row else { return Ok(Vec::new()) };
+        let id = stored.entity.id();
+        let bucket = key::bucket(id);
         let row = Indexed {
-            stored: new,
-            gsi1pk: key::users(workspace),
-            gsi1sk: key::by_sign_up(new.user.signed_up_at, &new.user.id),
+            stored,
+            listed: stored.entity.listed_at().map(|at| Listed {
+                gsi1pk: key::entities(workspace, E::KIND, bucket),
+                gsi1sk: key::by_time(at, id),
+            }),
+            // The first whole second by which it is due.
+            due: stored.due_at().map(|at| Due {
+                gsi2pk: key::due(bucket),
+                gsi2sk: (at.timestamp_micros() + 999_999).div_euclid(1_000_000),
+            }),
         };
-        let put = self.table.put(Key::user(workspace, &new.user.id), &row)?;
-        store::put(match old {
+        let put = self.table.put(Key::entity(workspace, E::KIND, id), &row)?;
+        let mut writes = vec![store::put(match step.read {
             None => put.condition_expression("attribute_not_exists(pk)"),
-            Some(old) => put
+            Some(version) => put
                 .condition_expression("version = :version")
-                .expression_attribute_values(":version", n(old.version)),
-        })
+                .expression_attribute_values(":version", n(version)),
+        })?];
+        for (rank, version) in &step.past {
+            let key = Key::history(workspace, E::KIND, id, rank.updated_at, rank.digest);
+            writes.push(store::put(self.table.put(key, version)?)?);
+        }
+        Ok(writes)
     }
 
     /// The counters' part of a transaction, on a shard that is chosen by chance.
-    fn add(&self, workspace: &Workspace, deltas: &Deltas) -> Result<Vec<TransactWriteItem>, Error> {
+    fn counters(&self, workspace: &Workspace, deltas: &Deltas) -> Result<Vec<TransactWriteItem>, Error> {
         let shard = id::random_below(SHARDS);
         deltas
             .rows()
-            .into_iter()
-            .map(|(counter, attributes)| {
-                let mut update = self.table.update(&Key::user_counter(workspace, counter, shard));
+            .map(|(row, attributes)| {
+                let mut set = String::new();
+                let mut update = match row {
+                    Row::Total(book, counter) => {
+                        self.table.update(&Key::total(workspace, *book, *counter, shard))
+                    }
+                    Row::Performer(currency, username) => {
+                        set = "SET gsi2pk = :top ".to_owned();
+                        self.table
+                            .update(&Key::performer(workspace, currency.code(), username))
+                            .expression_attribute_values(":top", s(key::top(workspace, currency.code())))
+                    }
+                    Row::PerformerDay(day, currency, username) => {
+                        self.table.update(&Key::performer_day(workspace, *day, currency.code(), username))
+                    }
+                };
                 let mut moves = Vec::new();
-                for (at, (attribute, by)) in attributes.into_iter().enumerate() {
-                    moves.push(format!("#c{at} :c{at}"));
+                for (at, (attribute, by)) in attributes.iter().enumerate() {
+                    moves.push(format!("#{at} :{at}"));
                     update = update
-                        .expression_attribute_names(format!("#c{at}"), attribute)
-                        .expression_attribute_values(format!(":c{at}"), n(by));
+                        .expression_attribute_names(format!("#{at}"), attribute)
+                        .expression_attribute_values(format!(":{at}"), n(*by));
                 }
-                store::update(update.update_expression(format!("ADD {}", moves.join(", "))))
+                store::update(update.update_expression(format!("{set}ADD {}", moves.join(","))))
             })
             .collect()
     }
-}
-
-/// The changes of one user in one call, with their places in it.
-struct Changes(Vec<(usize, User)>);
-
-impl Changes {
-    fn id(&self) -> &str {
-        self.0.first().map_or("", |(_, user)| &user.id)
-    }
-
-    /// What each change means, one after the other, and the row they leave if any means something.
-    fn apply(&self, old: Option<&Stored>, zone: Tz) -> (Vec<Outcome>, Option<Stored>) {
-        let mut last = old.map(|old| &old.user);
-        let mut outcomes = Vec::new();
-        for (_, user) in &self.0 {
-            let outcome = user.outcome(last);
-            if matches!(outcome, Outcome::Created | Outcome::Updated) {
-                last = Some(user);
-            }
-            outcomes.push(outcome);
-        }
-        let changed = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Created | Outcome::Updated));
-        let new = last.filter(|_| changed).map(|user| Stored::after(old, user.clone(), zone));
-        (outcomes, new)
-    }
-}
-
-fn chunks<T>(items: Vec<T>, size: usize) -> Vec<Vec<T>> {
-    let mut items = items.into_iter().peekable();
-    let mut chunks = Vec::new();
-    while items.peek().is_some() {
-        chunks.push(items.by_ref().take(size).collect());
-    }
-    chunks
 }

@@ -10,6 +10,16 @@
 //! | `Ledger` | sign-ups of a month | `USERS#<w>`             | `MONTH#<month>#<shard>`  | with the first page of users |
 //! | `Ledger` | user            | `USERS#<w>`                | `USER#<id>`              | batch get; pages in id order |
 //! | `Ledger` | … by sign-up    | gsi1 `USERS#<w>`           | `<signed_up_at>#<id>`    | pages of a window, newest first |
+//! | `Ledger` | other entity    | `<KIND>S#<w>#<bucket>`     | `<KIND>#<id>`            | batch get; pages, by `verify` |
+//! | `Ledger` | … newest        | gsi1 `<KIND>S#<w>#<bucket>` | `<occurred_at>#<id>`    | newest of each bucket; not subscriptions |
+//! | `Ledger` | … due           | gsi2 `DUE#<bucket>`        | unix seconds             | what is due, of all workspaces; subscriptions that time will change |
+//! | `Ledger` | earlier version | that of its entity         | `HISTORY#<id>#<updated_at>#<digest>` | the neighbours of a late one |
+//! | `Ledger` | totals          | `TOTALS#<w>#<shard>`       | `<BOOK>#SUM`             | batch get of the shards |
+//! | `Ledger` | … of a day      | `TOTALS#<w>#<shard>`       | `<BOOK>#DAY#<date>`      | range of days, of each shard |
+//! | `Ledger` | … of a month    | `TOTALS#<w>#<shard>`       | `<BOOK>#MONTH#<month>`   | range of months, of each shard |
+//! | `Ledger` | performer       | `PERFORMERS#<w>#<bucket>`  | `<currency>#<username>`  | pages, by `verify` |
+//! | `Ledger` | … by total      | gsi2 `TOP#<w>#<currency>`  | total                    | the first few |
+//! | `Ledger` | … of a day      | `PERFORMERDAYS#<w>#<bucket>` | `<date>#<currency>#<username>` | range of days, of each bucket |
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
 //!
 //! Ceilings. A partition takes 1,000 write units a second, a transactional write of a small row
@@ -21,12 +31,22 @@
 //!   DynamoDB splits the partition by sort key. Users are a slow stream, and standing together
 //!   is what lets totals and a page be one read. Within the partition no single row is hot:
 //!   counters have [`SHARDS`] rows a day.
+//! - Other entities stand in [`BUCKETS`] partitions a kind and their totals in [`SHARDS`] a
+//!   workspace. A change is 2 units for the entity, 2 for its earlier version and 2 for each row
+//!   of totals, of which a transaction of many shares three or four: some 1,000 changes a second
+//!   a workspace from the start. A partition that stays hot is split by DynamoDB, totals by
+//!   sort key, until a single row of the sum takes 500 transactions a second: 4,000 with the
+//!   eight of them, of up to 96 changes each.
+//! - `TOP#<w>#<currency>` takes 2 units for each performer whom a transaction moves: 500 a
+//!   second in one currency.
+//! - `DUE#<bucket>`: 4,000 units a second over all workspaces, for subscriptions only.
 //! - Nothing else is written more than a few times a day.
 //!
 //! `MONTH#` sorts before `SUM#` and that before `USER#`: the last months, the totals and the
 //! first users are one contiguous range, hence one query.
 //!
-//! No part of a key can contain `#`: workspaces and ids are checked where they enter.
+//! No part of a key can contain `#`, as workspaces and ids are checked where they enter; but for
+//! names of performers, and those stand last.
 
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -36,6 +56,9 @@ use crate::identity::Workspace;
 
 /// Rows that share a counter's load. A read sums them.
 pub(crate) const SHARDS: u8 = 8;
+
+/// Partitions that share the load of one kind of entity in a workspace.
+pub(crate) const BUCKETS: u8 = 4;
 
 /// Where a row is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,6 +107,56 @@ impl Key {
         Self { pk: users(workspace), sk }
     }
 
+    /// An entity of any kind.
+    pub(crate) fn entity(workspace: &Workspace, kind: Kind, id: &str) -> Self {
+        let sk = format!("{}#{id}", kind.name());
+        Self { pk: entities(workspace, kind, bucket(id)), sk }
+    }
+
+    /// An earlier version of an entity.
+    pub(crate) fn history(
+        workspace: &Workspace,
+        kind: Kind,
+        id: &str,
+        updated_at: DateTime<Utc>,
+        digest: u128,
+    ) -> Self {
+        let Self { pk, .. } = Self::entity(workspace, kind, id);
+        Self { pk, sk: format!("HISTORY#{id}#{}#{digest:024x}", sortable(updated_at)) }
+    }
+
+    /// Before the first earlier version of an entity, and after the last.
+    pub(crate) fn history_ends(id: &str) -> (String, String) {
+        (format!("HISTORY#{id}#"), format!("HISTORY#{id}#\u{7f}"))
+    }
+
+    /// A shard of a row of totals.
+    pub(crate) fn total(workspace: &Workspace, book: Book, counter: Counter, shard: u8) -> Self {
+        let sk = match (book, counter) {
+            (Book::Users, counter) => return Self::user_counter(workspace, counter, shard),
+            (book, Counter::Day(day)) => format!("{}#DAY#{day}", book.name()),
+            (book, Counter::Month(first)) => format!("{}#MONTH#{}", book.name(), first.format("%Y-%m")),
+            (book, Counter::Sum) => format!("{}#SUM", book.name()),
+        };
+        Self { pk: format!("TOTALS#{workspace}#{shard}"), sk }
+    }
+
+    /// What a performer earned in all.
+    pub(crate) fn performer(workspace: &Workspace, currency: &str, username: &str) -> Self {
+        let pk = format!("PERFORMERS#{workspace}#{}", bucket(username));
+        Self { pk, sk: format!("{currency}#{username}") }
+    }
+
+    /// What a performer earned on a day.
+    pub(crate) fn performer_day(
+        workspace: &Workspace,
+        day: NaiveDate,
+        currency: &str,
+        username: &str,
+    ) -> Self {
+        Self { pk: performer_days(workspace, bucket(username)), sk: format!("{day}#{currency}#{username}") }
+    }
+
     pub(crate) fn activity(workspace: &Workspace, at: DateTime<Utc>, id: &str) -> Self {
         Self {
             pk: format!("WORKSPACE#{workspace}#{}", at.format("%Y-%m")),
@@ -92,9 +165,66 @@ impl Key {
     }
 }
 
-/// Which counter of a workspace's users.
+/// A kind of entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Counter {
+pub enum Kind {
+    /// Users of the product.
+    User,
+    /// What customers agreed to pay.
+    Subscription,
+    /// What they paid.
+    Transaction,
+    /// What affiliates earned by it.
+    Commission,
+}
+
+impl Kind {
+    /// As keys spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "USER",
+            Self::Subscription => "SUBSCRIPTION",
+            Self::Transaction => "TRANSACTION",
+            Self::Commission => "COMMISSION",
+        }
+    }
+}
+
+/// Totals that are read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Book {
+    /// Of users.
+    Users,
+    /// Of transactions and subscriptions.
+    Revenue,
+    /// Of commissions.
+    Commissions,
+}
+
+impl Book {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Users => "USERS",
+            Self::Revenue => "REVENUE",
+            Self::Commissions => "COMMISSIONS",
+        }
+    }
+
+    /// The counter whose row in this book has this sort key.
+    pub(crate) fn counter(self, sk: &str) -> Option<Counter> {
+        match self {
+            Self::Users => Counter::of(sk),
+            Self::Revenue | Self::Commissions => {
+                Counter::of(sk.strip_prefix(self.name())?.strip_prefix('#')?)
+            }
+        }
+    }
+}
+
+/// Which row of totals: of a workspace's users, for example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
     /// Those who joined on a day, in the workspace's time zone, by role and status.
     Day(NaiveDate),
     /// How many joined on each day of a month, which is named by its first.
@@ -111,8 +241,8 @@ impl Counter {
 
     /// The counter whose row this is; `None` is a user's row.
     pub(crate) fn of(sk: &str) -> Option<Self> {
-        let (kind, rest) = sk.split_once('#')?;
-        let (period, _) = rest.split_once('#').unwrap_or_default();
+        let (kind, rest) = sk.split_once('#').unwrap_or((sk, ""));
+        let (period, _) = rest.split_once('#').unwrap_or((rest, ""));
         match kind {
             "SUM" => Some(Self::Sum),
             "DAY" => period.parse().ok().map(Self::Day),
@@ -132,9 +262,44 @@ pub(crate) fn users(workspace: &Workspace) -> String {
     format!("USERS#{workspace}")
 }
 
-/// Sort key of a user in `gsi1`.
-pub(crate) fn by_sign_up(signed_up_at: DateTime<Utc>, id: &str) -> String {
-    format!("{}#{id}", sortable(signed_up_at))
+/// One of the partitions of a kind of entity.
+pub(crate) fn entities(workspace: &Workspace, kind: Kind, bucket: u8) -> String {
+    match kind {
+        Kind::User => users(workspace),
+        kind => format!("{}S#{workspace}#{bucket}", kind.name()),
+    }
+}
+
+/// Whose entity a row of [`Key::entity`] is, and its id.
+pub(crate) fn entity_of(pk: &str, sk: &str) -> Option<(Workspace, String)> {
+    let workspace = pk.split('#').nth(1)?.parse().ok()?;
+    let (_, id) = sk.split_once('#')?;
+    Some((workspace, id.to_owned()))
+}
+
+/// One of the partitions of performers' days.
+pub(crate) fn performer_days(workspace: &Workspace, bucket: u8) -> String {
+    format!("PERFORMERDAYS#{workspace}#{bucket}")
+}
+
+/// Partition of performers in `gsi2`, whose sort key is their total.
+pub(crate) fn top(workspace: &Workspace, currency: &str) -> String {
+    format!("TOP#{workspace}#{currency}")
+}
+
+/// Partition of what is due in `gsi2`, whose sort key is when.
+pub(crate) fn due(bucket: u8) -> String {
+    format!("DUE#{bucket}")
+}
+
+/// The bucket of this id: always the same.
+pub(crate) fn bucket(id: &str) -> u8 {
+    u8::try_from(crc32fast::hash(id.as_bytes()) % u32::from(BUCKETS)).unwrap_or_default()
+}
+
+/// Sort key of an entity in `gsi1`.
+pub(crate) fn by_time(at: DateTime<Utc>, id: &str) -> String {
+    format!("{}#{id}", sortable(at))
 }
 
 /// A time whose text sorts as the time does.

@@ -7,12 +7,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Window, commissions,
+    CommissionTotals, Window, commissions,
     line::Line,
     revenue::{self, RevenueTotals, Turnover},
     totals::Totals,
     users::{self, UserTotals},
-    CommissionTotals,
 };
 use crate::{
     Error,
@@ -112,7 +111,12 @@ impl Ledger {
     }
 
     /// What stood at the end of a day, and the line of the days that count as recent.
-    pub(super) async fn as_of(&self, workspace: &Workspace, book: Book, day: NaiveDate) -> Result<(Line, Totals), Error> {
+    pub(super) async fn as_of(
+        &self,
+        workspace: &Workspace,
+        book: Book,
+        day: NaiveDate,
+    ) -> Result<(Line, Totals), Error> {
         let line = self.line(workspace, book, Window::up_to(day, RECENT_DAYS)).await?;
         let totals = line.end_of(day);
         Ok((line, totals))

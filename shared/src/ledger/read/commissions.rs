@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use futures::future::{try_join3, try_join_all};
+use futures::future::{try_join_all, try_join3};
 use serde::Serialize;
 
 use super::{
@@ -131,7 +131,12 @@ impl Ledger {
 
     /// Who earned most in a window. 4 queries at once, which grow with the days on which somebody
     /// earned something.
-    async fn top_of(&self, workspace: &Workspace, currency: Currency, window: Window) -> Result<Vec<Earned>, Error> {
+    async fn top_of(
+        &self,
+        workspace: &Workspace,
+        currency: Currency,
+        window: Window,
+    ) -> Result<Vec<Earned>, Error> {
         let queries = (0..BUCKETS).map(|bucket| async move {
             let mut pages = self
                 .table
@@ -152,7 +157,9 @@ impl Ledger {
             }
             match pages.next().await {
                 None => Ok(rows),
-                Some(_) => Err(Error::invalid("from", "makes a window with too many performers; ask for fewer days")),
+                Some(_) => {
+                    Err(Error::invalid("from", "makes a window with too many performers; ask for fewer days"))
+                }
             }
         });
         let mut earned = HashMap::<String, Earned>::new();
@@ -161,7 +168,11 @@ impl Ledger {
             if of_currency == Some(currency.code())
                 && let Some(day) = Earned::of(row, PERFORMER_DAY_EARNED)
             {
-                let all = earned.entry(day.username.clone()).or_insert(Earned { minor: 0, count: 0, ..day.clone() });
+                let all = earned.entry(day.username.clone()).or_insert(Earned {
+                    minor: 0,
+                    count: 0,
+                    ..day.clone()
+                });
                 all.minor += day.minor;
                 all.count += day.count;
             }
@@ -193,7 +204,9 @@ impl Earned {
 const CODE: usize = 3;
 
 fn first(mut earned: Vec<Earned>, currency: Currency) -> Vec<Performer> {
-    earned.sort_by(|one, other| (Reverse(one.minor), &one.username).cmp(&(Reverse(other.minor), &other.username)));
+    earned.sort_by(|one, other| {
+        (Reverse(one.minor), &one.username).cmp(&(Reverse(other.minor), &other.username))
+    });
     earned
         .into_iter()
         .take(SHOWN)

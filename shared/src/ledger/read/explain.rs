@@ -89,7 +89,11 @@ impl ExplanationQuery {
 
 impl Ledger {
     /// Explains the difference between two policies, now or as of a day.
-    pub async fn explain(&self, workspace: &Workspace, query: &ExplanationQuery) -> Result<Explanation, Error> {
+    pub async fn explain(
+        &self,
+        workspace: &Workspace,
+        query: &ExplanationQuery,
+    ) -> Result<Explanation, Error> {
         let totals = match query.as_of {
             None => self.sum(workspace, Book::Revenue).await?,
             Some(day) => self.as_of(workspace, Book::Revenue, day).await?.1,

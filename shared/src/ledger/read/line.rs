@@ -73,13 +73,20 @@ const BEGINNING: NaiveDate = NaiveDate::from_ymd_opt(1969, 1, 1).unwrap();
 impl Ledger {
     /// A book's line up to a window's end, with each of its days. 16 queries at once, 2 where the
     /// book has one partition: months before the window's first, and days since.
-    pub(super) async fn line(&self, workspace: &Workspace, book: Book, window: Window) -> Result<Line, Error> {
+    pub(super) async fn line(
+        &self,
+        workspace: &Workspace,
+        book: Book,
+        window: Window,
+    ) -> Result<Line, Error> {
         let first = window.from.with_day(1).unwrap_or(window.from);
         let months = (Counter::Month(BEGINNING), Counter::Month(first));
         let days = (Counter::Day(first), Counter::Day(window.to));
-        let (months, days) =
-            try_join(self.counters_between(workspace, book, months), self.counters_between(workspace, book, days))
-                .await?;
+        let (months, days) = try_join(
+            self.counters_between(workspace, book, months),
+            self.counters_between(workspace, book, days),
+        )
+        .await?;
         let mut line = Line::default();
         for (_, row) in months {
             line.before.add_movements(&row);
@@ -89,7 +96,12 @@ impl Ledger {
     }
 
     /// Only what had its day in a window. 8 queries at once.
-    pub(super) async fn days(&self, workspace: &Workspace, book: Book, window: Window) -> Result<Line, Error> {
+    pub(super) async fn days(
+        &self,
+        workspace: &Workspace,
+        book: Book,
+        window: Window,
+    ) -> Result<Line, Error> {
         let days = (Counter::Day(window.from), Counter::Day(window.to));
         let mut line = Line::default();
         line.add_days(self.counters_between(workspace, book, days).await?);

@@ -223,7 +223,11 @@ mod tests {
             ("tomorrow", json!({"as_of": "2026-06-16"}), vec!["as_of"]),
             ("no date", json!({"as_of": "2026-6-1"}), vec!["as_of"]),
             ("beside a window", json!({"as_of": "2026-06-14", "from": "2026-06-01"}), vec!["from"]),
-            ("beside a page", json!({"as_of": "2026-06-14", "limit": "5", "cursor": "x"}), vec!["limit", "cursor"]),
+            (
+                "beside a page",
+                json!({"as_of": "2026-06-14", "limit": "5", "cursor": "x"}),
+                vec!["limit", "cursor"],
+            ),
         ] {
             let mut fields = fields(query);
             as_of(&mut fields, today);

@@ -67,7 +67,8 @@ impl Ledger {
                 .limit(i32::try_from(most).unwrap_or(i32::MAX));
             async move { query.send().await.map_err(unavailable) }
         });
-        let found = try_join_all(queries).await?.into_iter().flat_map(|found| found.items.unwrap_or_default());
+        let found =
+            try_join_all(queries).await?.into_iter().flat_map(|found| found.items.unwrap_or_default());
         let mut places: Vec<(String, Item)> = found
             .filter_map(|row| Some((row.get("gsi1sk")?.as_s().ok()?.clone(), row)))
             .filter(|(place, _)| after.as_ref() != Some(place))
@@ -76,10 +77,8 @@ impl Ledger {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = places.len() > limit;
         places.truncate(limit);
-        let next_cursor = places
-            .last()
-            .filter(|_| more)
-            .map(|(place, _)| cursor::encode(workspace, &list, place));
+        let next_cursor =
+            places.last().filter(|_| more).map(|(place, _)| cursor::encode(workspace, &list, place));
         let entities = places.into_iter().map(|(_, row)| store::entity(row)).collect::<Result<_, _>>()?;
         Ok(Recent { entities, next_cursor })
     }

@@ -110,7 +110,12 @@ impl Ledger {
     ///
     /// In a window, amounts are of the days in it, and subscriptions stand as at its end, or as
     /// now if it goes up to today.
-    pub async fn revenue(&self, workspace: &Workspace, query: &Query, now: DateTime<Utc>) -> Result<Revenue, Error> {
+    pub async fn revenue(
+        &self,
+        workspace: &Workspace,
+        query: &Query,
+        now: DateTime<Utc>,
+    ) -> Result<Revenue, Error> {
         let today = self.today(now);
         let last = query.window.map_or(today, |window| window.last().min(today));
         let figures = async {
@@ -188,10 +193,8 @@ pub(super) fn totals(own: &Totals, standing: &Totals, policy: Policy, currency: 
         Tally::Monthly(currency, ..) => Some(currency),
         _ => None,
     });
-    let by_currency = paid
-        .chain(agreed)
-        .map(|currency| (currency, in_currency(own, standing, policy, currency)))
-        .collect();
+    let by_currency =
+        paid.chain(agreed).map(|currency| (currency, in_currency(own, standing, policy, currency))).collect();
     let mut plans = BTreeMap::<String, PlanTotals>::new();
     for (tally, value) in own.iter() {
         if let Tally::PlanNet(of, plan) = tally

@@ -39,7 +39,10 @@ impl Totals {
 
     /// Every tally that is not zero.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Tally<'_>, i128)> {
-        self.0.iter().filter(|(_, value)| **value != 0).filter_map(|(name, value)| Some((Tally::of(name)?, *value)))
+        self.0
+            .iter()
+            .filter(|(_, value)| **value != 0)
+            .filter_map(|(name, value)| Some((Tally::of(name)?, *value)))
     }
 
     /// One tally.
