@@ -78,7 +78,7 @@ async fn many_writers_over_the_same_users_leave_exact_totals() {
             for round in 0..3_usize {
                 let ids = (0..60).map(|n| (n * 7 + round * 13 + usize::try_from(writer).unwrap()) % 60);
                 let users = ids.map(|id| user(id, joined(id), writer)).collect();
-                ledger.put_users(&acme(), users).await.unwrap();
+                ledger.put(&acme(), users, at(NOW)).await.unwrap();
             }
         })
     });
@@ -97,7 +97,7 @@ async fn pages_show_everyone_once_and_the_same_totals() {
     let joined = |id: usize| at("2026-05-02T10:00:00Z") + Duration::days(i64::try_from(id % 30).unwrap());
     for chunk in (0..130).collect::<Vec<_>>().chunks(10) {
         let users = chunk.iter().map(|id| user(*id, joined(*id), 0)).collect();
-        ledger.put_users(&acme(), users).await.unwrap();
+        ledger.put(&acme(), users, at(NOW)).await.unwrap();
     }
     for limit in [1, 7, 65, 100] {
         let (totals, users) = all_pages(&ledger, limit).await;
@@ -123,7 +123,7 @@ async fn every_change_has_its_outcome() {
         vec![Outcome::Unchanged, Outcome::Stale, Outcome::Created],
     ];
     for ((case, users), expected) in calls.into_iter().zip(outcomes) {
-        assert_eq!(ledger.put_users(&acme(), users).await.unwrap(), expected, "{case}");
+        assert_eq!(ledger.put(&acme(), users, at(NOW)).await.unwrap(), expected, "{case}");
     }
     let (totals, users) = all_pages(&ledger, 100).await;
     assert_eq!(totals, [counted(&users, at(NOW).date_naive())]);
@@ -137,7 +137,7 @@ async fn a_window_counts_and_lists_who_joined_in_it() {
     let times =
         ["2026-05-09T11:59:59Z", "2026-05-09T12:00:00Z", "2026-05-10T11:59:59Z", "2026-05-10T12:00:00Z"];
     let users = times.iter().enumerate().map(|(id, time)| user(id, at(time), 0)).collect();
-    ledger.put_users(&acme(), users).await.unwrap();
+    ledger.put(&acme(), users, at(NOW)).await.unwrap();
     let window = async |from: &str, to: &str, limit: u64, cursor: Option<String>| -> UserPage {
         let window = Window::new(from.parse().unwrap(), Some(to.parse().unwrap()), NaiveDate::MAX).unwrap();
         ledger.users_joined(&acme(), window, limit, cursor.as_deref()).await.unwrap()
@@ -164,8 +164,8 @@ async fn another_time_zone_takes_users_off_the_day_that_counts_them() {
     let embedded = Embedded::memory().await.unwrap();
     let joined = at("2026-05-10T20:00:00Z");
     let (utc, auckland) = (ledger(&embedded, "UTC"), ledger(&embedded, "Pacific/Auckland"));
-    utc.put_users(&acme(), vec![user(1, joined, 0)]).await.unwrap();
-    auckland.put_users(&acme(), vec![user(1, joined, 1)]).await.unwrap();
+    utc.put(&acme(), vec![user(1, joined, 0)], at(NOW)).await.unwrap();
+    auckland.put(&acme(), vec![user(1, joined, 1)], at(NOW)).await.unwrap();
     let mut totals = BTreeMap::new();
     for day in ["2026-05-10", "2026-05-11"] {
         let from: NaiveDate = day.parse().unwrap();
@@ -180,7 +180,7 @@ async fn another_time_zone_takes_users_off_the_day_that_counts_them() {
 async fn sign_ups_are_recent_for_thirty_days() {
     let embedded = Embedded::memory().await.unwrap();
     let ledger = ledger(&embedded, "UTC");
-    ledger.put_users(&acme(), vec![user(1, at("2026-05-02T10:00:00Z"), 0)]).await.unwrap();
+    ledger.put(&acme(), vec![user(1, at("2026-05-02T10:00:00Z"), 0)], at(NOW)).await.unwrap();
     for (now, recent) in [("2026-05-31T23:59:59Z", 1), ("2026-06-01T00:00:00Z", 0)] {
         let page = ledger.users(&acme(), 100, None, at(now)).await.unwrap();
         assert_eq!((page.totals.total_users, page.totals.recent_signups), (1, recent), "{now}");
@@ -191,7 +191,7 @@ async fn sign_ups_are_recent_for_thirty_days() {
 async fn workspaces_do_not_see_each_other() {
     let embedded = Embedded::memory().await.unwrap();
     let ledger = ledger(&embedded, "UTC");
-    ledger.put_users(&acme(), (0..3).map(|id| user(id, at(NOW), 0)).collect()).await.unwrap();
+    ledger.put(&acme(), (0..3).map(|id| user(id, at(NOW), 0)).collect::<Vec<_>>(), at(NOW)).await.unwrap();
     let cursor = ledger.users(&acme(), 1, None, at(NOW)).await.unwrap().next_cursor.unwrap();
     let other: Workspace = "other".parse().unwrap();
     let page = ledger.users(&other, 100, None, at(NOW)).await.unwrap();

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ledger::subscriptions::Subscription;
+use crate::ledger::{Entity, subscriptions::Subscription};
 
 fn at(time: &str) -> DateTime<Utc> {
     time.parse().unwrap()
