@@ -49,7 +49,7 @@ impl Ledger {
         if after.as_ref().is_some_and(|after| !(from < *after && *after < to)) {
             return Err(cursor::foreign());
         }
-        let last = after.as_deref().unwrap_or(&to);
+        let upper = after.as_deref().unwrap_or(&to);
         // One more tells whether there are more, and another is where the cursor stands.
         let most = limit + 2;
         let queries = (0..BUCKETS).map(|bucket| {
@@ -62,7 +62,7 @@ impl Ledger {
                 .key_condition_expression("gsi1pk = :pk AND gsi1sk BETWEEN :from AND :to")
                 .expression_attribute_values(":pk", s(key::entities(workspace, E::KIND, bucket)))
                 .expression_attribute_values(":from", s(if from.is_empty() { " " } else { &from }))
-                .expression_attribute_values(":to", s(last))
+                .expression_attribute_values(":to", s(upper))
                 .scan_index_forward(false)
                 .limit(i32::try_from(most).unwrap_or(i32::MAX));
             async move { query.send().await.map_err(unavailable) }
