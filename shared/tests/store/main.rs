@@ -4,6 +4,7 @@
 
 mod keys;
 mod ledger;
+mod metrics;
 mod users;
 
 use chrono::{DateTime, Utc};
