@@ -6,12 +6,15 @@
 mod activity;
 mod authorizers;
 mod credentials;
+mod commissions;
 mod ingest;
 mod ingest_money;
 mod integrations;
 mod keys;
 mod limits;
+mod metrics;
 mod operations;
+mod revenue;
 mod runner_only;
 mod settings;
 mod story;

@@ -32,6 +32,9 @@ pub fn registry() -> Registry {
         ("integrations-test", integrations_test::function()),
         ("secrets-check", secrets_check::function()),
         ("settings", settings::function()),
+        ("metrics", metrics::function()),
+        ("sync-commissions", sync_commissions::function()),
+        ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
     ])

@@ -9,6 +9,7 @@ mod keys;
 mod ledger;
 mod secrets;
 mod services;
+mod metrics;
 mod users;
 mod vault;
 mod wire;
