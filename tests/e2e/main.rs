@@ -5,8 +5,8 @@
 
 mod activity;
 mod authorizers;
-mod credentials;
 mod commissions;
+mod credentials;
 mod ingest;
 mod ingest_money;
 mod integrations;
