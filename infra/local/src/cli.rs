@@ -50,7 +50,7 @@ enum Command {
     /// They put single functions on the same state:
     /// tidegate endpoints > .env && cargo lambda watch --env-file .env
     Endpoints(StateDirectory),
-    /// Set, list and check the platform secrets, such as STRIPE_WEBHOOK_SECRET
+    /// Set, list and check the platform secrets, such as `STRIPE_WEBHOOK_SECRET`
     Secrets(secrets::Secrets),
     /// Bring in credentials that were kept elsewhere
     Credentials(credentials::Credentials),

@@ -96,7 +96,7 @@ impl Sealed {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::new().chain_update(&self.nonce).chain_update(&self.ciphertext).finalize();
-        digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        id::hex(&digest[..8])
     }
 }
 

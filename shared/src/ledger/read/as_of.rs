@@ -134,8 +134,5 @@ fn digest(day: NaiveDate, policy: Policy, currency: Currency, totals: &Totals) -
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name}={value}");
     }
-    Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    id::hex(&Sha256::digest(text))
 }
