@@ -11,7 +11,7 @@ use super::{
     Adapter, Answer, Cause, Client, Proof, Refusal, Service,
     field::{Field, secret},
 };
-use crate::fields::Fields;
+use crate::{fields::Fields, id};
 
 /// Errors come as `{error: {message, code, error_subcode}}`, mostly with status 400.
 static META: Service = Service {

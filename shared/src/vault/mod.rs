@@ -43,6 +43,7 @@ pub use rewrap::Progress;
 use crate::{
     Error,
     error::Source,
+    id,
     identity::Workspace,
     lambda::{Env, EnvError},
     store::{

@@ -309,15 +309,23 @@ async fn a_past_day_stays_as_it_was_until_something_else_is_told_of_it() {
             assert_eq!(&today[name], value, "{name}");
         }
     }
-    // A late version tells something else of February only.
+    // A late version tells something else of February, and of who came and went since.
     let late = subscription(1, "paused", "2026-02-01T00:00:00Z", "2026-02-10T00:00:00Z");
     let last = subscription(1, "active", "2026-02-01T00:00:00Z", "2026-02-20T00:00:00Z");
     put::<Subscription>(&ledger, &[last]).await;
-    let (february, march) = (then(&ledger, "2026-02-15").await, then(&ledger, "2026-03-04").await);
+    let (february, march, april) = (
+        then(&ledger, "2026-02-15").await,
+        then(&ledger, "2026-03-04").await,
+        then(&ledger, "2026-04-09").await,
+    );
     put::<Subscription>(&ledger, &[late]).await;
     assert_eq!(then(&ledger, "2026-02-15").await["monthly_recurring_revenue"], 0);
     assert_ne!(then(&ledger, "2026-02-15").await["digest"], february["digest"]);
-    assert_eq!(then(&ledger, "2026-03-04").await["digest"], march["digest"]);
+    let told_again = then(&ledger, "2026-03-04").await;
+    assert_eq!(told_again["monthly_recurring_revenue"], march["monthly_recurring_revenue"]);
+    assert_eq!(told_again["churned_subscriptions_30d"], 1, "it is within thirty days");
+    assert_ne!(told_again["digest"], march["digest"]);
+    assert_eq!(then(&ledger, "2026-04-09").await, april, "thirty days later all is as before");
 }
 
 #[tokio::test]

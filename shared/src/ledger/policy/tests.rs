@@ -10,7 +10,8 @@ fn at(time: &str) -> DateTime<Utc> {
 }
 
 /// A subscription of 100 a month since January, with these fields instead.
-fn subscription(fields: &Value) -> Subscription {
+#[expect(clippy::needless_pass_by_value, reason = "so that calls read as what they say")]
+fn subscription(fields: Value) -> Subscription {
     let mut item = json!({
         "id": "s1", "customer": "c1", "plan": "pro", "status": "active", "currency": "USD",
         "items": [{"unit_amount": 10_000, "interval": "month"}],
@@ -97,7 +98,7 @@ fn prices_become_monthly_values() {
             9_007_199_254_740_992_000_000_000_000,
         ),
     ] {
-        let subscription = subscription(&json!({"items": items}));
+        let subscription = subscription(json!({"items": items}));
         assert_eq!(mrr(&subscription, "2026-03-01T00:00:00Z"), [expected; 3], "{case}");
         assert_eq!(active(&subscription, "2026-03-01T00:00:00Z"), [expected > 0; 3], "{case}");
     }
@@ -115,7 +116,7 @@ fn statuses_count_as_the_policy_says() {
         ("incomplete_expired", [false; 3]),
         ("canceled", [false; 3]),
     ] {
-        let subscription = subscription(&json!({"status": status}));
+        let subscription = subscription(json!({"status": status}));
         let expected = counted.map(|counted| if counted { 10_000_000_000 } else { 0 });
         assert_eq!(mrr(&subscription, "2026-03-01T00:00:00Z"), expected, "{status}");
         assert_eq!(active(&subscription, "2026-03-01T00:00:00Z"), counted, "{status}");
@@ -149,16 +150,16 @@ fn discounts_are_deducted_as_the_policy_says() {
         ("12.5 %", vec![json!({"percent_off": 12.5, "duration": "forever"})], [8_750_000_000; 3]),
         ("a third off", vec![json!({"percent_off": 33.3333, "duration": "forever"})], [6_666_670_000; 3]),
     ] {
-        let subscription = subscription(&json!({"discounts": discounts}));
+        let subscription = subscription(json!({"discounts": discounts}));
         assert_eq!(mrr(&subscription, "2026-03-01T00:00:00Z"), expected, "{case}");
     }
     // An amount off comes with each payment: 12 off a yearly plan of 120 is 1 a month.
-    let yearly = subscription(&json!({
+    let yearly = subscription(json!({
         "items": [{"unit_amount": 12_000, "interval": "year"}], "discounts": [less(1_200, "forever")],
     }));
     assert_eq!(mrr(&yearly, "2026-03-01T00:00:00Z"), [900_000_000; 3]);
     // Beside a monthly item it comes each month.
-    let mixed = subscription(&json!({
+    let mixed = subscription(json!({
         "items": [{"unit_amount": 12_000, "interval": "year"}, {"unit_amount": 500, "interval": "month"}],
         "discounts": [less(300, "forever")],
     }));
@@ -167,14 +168,14 @@ fn discounts_are_deducted_as_the_policy_says() {
 
 #[test]
 fn who_pays_nothing_for_now_is_active_as_the_policy_says() {
-    let free_for_now = subscription(&json!({"discounts": [{"percent_off": 100, "duration": "repeating"}]}));
+    let free_for_now = subscription(json!({"discounts": [{"percent_off": 100, "duration": "repeating"}]}));
     assert_eq!(mrr(&free_for_now, "2026-03-01T00:00:00Z"), [0; 3]);
     assert_eq!(active(&free_for_now, "2026-03-01T00:00:00Z"), [true, true, false]);
 }
 
 #[test]
 fn time_alone_starts_ends_and_prices_a_subscription() {
-    let trial = subscription(&json!({
+    let trial = subscription(json!({
         "status": "trialing",
         "trial_ends_at": "2026-02-15T00:00:00Z",
         "discounts": [{"percent_off": 50, "duration": "repeating", "ends_at": "2026-04-01T00:00:00Z"}],
@@ -213,15 +214,15 @@ fn time_alone_starts_ends_and_prices_a_subscription() {
     ] {
         let mut fields = fields;
         fields["status"] = json!("canceled");
-        assert_eq!(state(&subscription(&fields), at(time)).map(|state| state.status), Some(status), "{case}");
+        assert_eq!(state(&subscription(fields), at(time)).map(|state| state.status), Some(status), "{case}");
     }
-    let expired = subscription(&json!({"status": "active", "trial_ends_at": "2026-01-08T00:00:00Z"}));
+    let expired = subscription(json!({"status": "active", "trial_ends_at": "2026-01-08T00:00:00Z"}));
     assert_eq!(mrr(&expired, "2026-01-07T00:00:00Z"), [0; 3], "an active one was on trial before");
 }
 
 #[test]
 fn a_turn_is_told_by_the_policy_and_once() {
-    let of = |status: &str| state(&subscription(&json!({"status": status})), at("2026-03-01T00:00:00Z"));
+    let of = |status: &str| state(&subscription(json!({"status": status})), at("2026-03-01T00:00:00Z"));
     let (active, unpaid, canceled) = (of("active"), of("unpaid"), of("canceled"));
     for (case, before, after, turns) in [
         ("begins", None, active.as_ref(), [Some(Turn::New); 3]),
@@ -267,7 +268,7 @@ proptest! {
             }
             discount
         }).collect();
-        let subscription = subscription(&json!({
+        let subscription = subscription(json!({
             "items": items, "discounts": discounts, "status": Status::WORDS[status].0,
             "trial_ends_at": trial.map(after), "canceled_at": end.map(after),
         }));

@@ -14,7 +14,7 @@ use super::{
     users::{self, UserTotals},
 };
 use crate::{
-    Error,
+    Error, id,
     identity::Workspace,
     ledger::{Ledger, counter::Tally, money::Currency, policy::Policy},
     store::key::Book,
@@ -34,8 +34,8 @@ pub struct AsOf<T> {
     /// What the metrics mean.
     pub policy: &'static str,
     /// SHA-256, in hexadecimal, of the day, the policy, the currency, all counters as of the day,
-    /// and the sum of the hashes of the versions that were in force. Two answers with one digest
-    /// were made from the same versions.
+    /// what is told of the days before it, and the sum of the hashes of the versions that were in
+    /// force. Two answers with one digest were made from the same versions.
     pub digest: String,
     /// The totals.
     #[serde(flatten)]
@@ -67,10 +67,11 @@ impl Ledger {
         currency: Currency,
     ) -> Result<RevenueAsOf, Error> {
         let (line, totals) = self.as_of(workspace, Book::Revenue, day).await?;
+        let turnover = revenue::turnover(&totals, &line, day, policy, currency);
         Ok(RevenueAsOf {
             as_of: day,
-            digest: digest(day, policy, currency, &totals),
-            turnover: revenue::turnover(&totals, &line, day, policy, currency),
+            digest: digest(day, policy, currency, &totals, &turnover),
+            turnover,
             totals: revenue::totals(&totals, &totals, policy, currency),
         })
     }
@@ -87,7 +88,7 @@ impl Ledger {
         Ok(AsOf {
             as_of: day,
             policy: policy.word(),
-            digest: digest(day, policy, currency, &totals),
+            digest: digest(day, policy, currency, &totals, &()),
             totals: commissions::totals(&totals, currency),
         })
     }
@@ -105,7 +106,7 @@ impl Ledger {
         Ok(AsOf {
             as_of: day,
             policy: policy.word(),
-            digest: digest(day, policy, currency, &totals),
+            digest: digest(day, policy, currency, &totals, &recent),
             totals: users::totals_of(&totals, recent),
         })
     }
@@ -126,13 +127,22 @@ impl Ledger {
 /// How many bits a version's hash has; sums of them are taken modulo 2 to this.
 const DIGEST_BITS: u32 = 96;
 
-fn digest(day: NaiveDate, policy: Policy, currency: Currency, totals: &Totals) -> String {
+/// `days` is what is told of the days up to this one.
+fn digest(
+    day: NaiveDate,
+    policy: Policy,
+    currency: Currency,
+    totals: &Totals,
+    days: &impl Serialize,
+) -> String {
     let versions = totals.get(Tally::Digest).rem_euclid(1 << DIGEST_BITS);
-    let mut text = format!("{day}\n{}\n{currency}\n{versions:024x}\n", policy.word());
-    let digest_name = Tally::Digest.to_string();
-    for (name, value) in totals.canonical().filter(|(name, _)| *name != digest_name) {
+    let days = serde_json::to_string(days).unwrap_or_default();
+    let mut text = format!("{day}\n{}\n{currency}\n{versions:024x}\n{days}\n", policy.word());
+    // What came and went ever since is in no answer.
+    let stands = |tally: &Tally| !matches!(tally, Tally::Digest | Tally::New(_) | Tally::Churned(_));
+    for (tally, value) in totals.iter().filter(|(tally, _)| stands(tally)) {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name}={value}");
+        let _ = writeln!(text, "{tally}={value}");
     }
     id::hex(&Sha256::digest(text))
 }

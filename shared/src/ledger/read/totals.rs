@@ -37,7 +37,7 @@ impl Totals {
         }
     }
 
-    /// Every tally that is not zero.
+    /// Every tally that is not zero, in the order of their names.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Tally<'_>, i128)> {
         self.0
             .iter()
@@ -71,11 +71,6 @@ impl Totals {
             Tally::Subscriptions(status, priced) => policy.counts(Term::Active(status, priced)),
             _ => false,
         }))
-    }
-
-    /// Names and values, in one order, of all that is not zero.
-    pub(super) fn canonical(&self) -> impl Iterator<Item = (&str, i128)> {
-        self.0.iter().filter(|(_, value)| **value != 0).map(|(name, value)| (name.as_str(), *value))
     }
 }
 
