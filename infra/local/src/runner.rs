@@ -11,6 +11,7 @@ use std::{
 
 use aws_config::SdkConfig;
 use axum::Router;
+use shared::lambda::Env;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
@@ -76,6 +77,64 @@ pub struct Runner {
     workers: Part,
     endpoint: Part,
     _lock: Lock,
+}
+
+/// The system on a state directory: the server that runs there, or else one that serves nothing
+/// but the command that started it.
+pub struct Attached {
+    running: Running,
+    sdk: SdkConfig,
+    own: Option<Runner>,
+}
+
+impl Attached {
+    /// Finds the server or starts one, with the parameters that the last one here had.
+    pub async fn to(path: &Path) -> Result<Self, StartError> {
+        let state = State::open(path)?;
+        if let Some(running) = state.running()? {
+            let sdk = aws::sdk_config(&running.aws_url, &state.access_key()?);
+            return Ok(Self { running, sdk, own: None });
+        }
+        let runner = Runner::start(Config {
+            template: template::SYSTEM.to_owned(),
+            functions: crate::functions::registry(),
+            parameters: state.announced()?.map(|last| last.parameters).unwrap_or_default(),
+            state: path.to_owned(),
+            bind: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            aws_port: 0,
+            workers: false,
+        })
+        .await?;
+        Ok(Self { running: runner.running.clone(), sdk: runner.sdk.clone(), own: Some(runner) })
+    }
+
+    /// How to reach it.
+    #[must_use]
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// For clients of its AWS endpoint.
+    #[must_use]
+    pub fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
+    /// The environment of the function that runs this binary.
+    pub fn env(&self, binary: &str) -> Result<Env, StartError> {
+        let functions = template_of(&self.running)?.functions;
+        let function = functions.into_values().find(|function| function.binary == binary);
+        let function = function.ok_or_else(|| format!("the template has no function that runs {binary}"))?;
+        Ok(Env::of(function.environment))
+    }
+
+    /// Ends what was started for this.
+    pub async fn leave(self) {
+        if let Some(runner) = self.own {
+            runner.stop().await;
+        }
+    }
 }
 
 /// Tasks that end on a signal.

@@ -98,9 +98,11 @@ impl State {
     /// The running server, if one has the directory.
     pub fn running(&self) -> io::Result<Option<Running>> {
         // A server that was killed leaves its announcement behind, but not its lock.
-        if self.lock()?.is_some() {
-            return Ok(None);
-        }
+        if self.lock()?.is_some() { Ok(None) } else { self.announced() }
+    }
+
+    /// The server that announced itself last, be it running or not.
+    pub fn announced(&self) -> io::Result<Option<Running>> {
         match fs::read(self.file("running.json")) {
             Ok(running) => Ok(serde_json::from_slice(&running).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -22,6 +22,7 @@ mod entity;
 mod group;
 mod read;
 mod store;
+mod verify;
 mod word;
 mod write;
 
@@ -29,6 +30,7 @@ pub use due::Due;
 pub use entity::Entity;
 pub use read::{UserPage, UserTotals, Window};
 pub use store::Ledger;
+pub use verify::{Difference, Progress, Rebuild, Report, Tell};
 
 use serde::Serialize;
 

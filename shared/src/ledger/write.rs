@@ -144,7 +144,7 @@ impl Ledger {
     }
 
     /// Rows of these keys, at most 100, as `BatchGetItem` takes.
-    async fn batch(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
+    pub(super) async fn batch(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
         let mut rows = Vec::new();
         let mut wanted = Some(keys).filter(|keys| !keys.is_empty());
         let mut pauses = store::backoff();
@@ -253,7 +253,7 @@ impl Ledger {
     }
 
     /// The counters' part of a transaction, on a shard that is chosen by chance.
-    fn counters(&self, workspace: &Workspace, deltas: &Deltas) -> Result<Vec<TransactWriteItem>, Error> {
+    pub(super) fn counters(&self, workspace: &Workspace, deltas: &Deltas) -> Result<Vec<TransactWriteItem>, Error> {
         let shard = id::random_below(SHARDS);
         deltas
             .rows()
