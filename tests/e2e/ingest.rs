@@ -1,4 +1,4 @@
-//! `PUT /api/ingest/users`
+//! `PUT /api/ingest/users`, and what holds for every kind of entity.
 
 use futures::future::join_all;
 use proptest::{
@@ -127,13 +127,11 @@ async fn a_bad_item_is_rejected_by_field_and_keeps_nobody_out() {
 async fn a_bad_call_stores_nothing() {
     let workspace = Workspace::new().await;
     let key = workspace.key().await;
-    let many: Vec<_> = (0..101).map(user).collect();
     let call = || workspace.server.request("PUT", PATH).key(&key.text);
     for (case, body, field) in [
         ("nothing", json!({}), "items"),
         ("empty list", json!({"items": []}), "items"),
         ("no list", json!({"items": {"0": user(1)}}), "items"),
-        ("101 items", json!({"items": many}), "items"),
         ("unknown field", json!({"items": [user(1)], "mode": "replace"}), "mode"),
     ] {
         let answer = call().json(&body).send().await;
@@ -146,6 +144,23 @@ async fn a_bad_call_stores_nothing() {
         call().body(body).send().await.problem(400, "malformed");
     }
     assert_eq!(verified(&key).await.0.users, 0);
+}
+
+#[tokio::test]
+async fn of_too_many_items_the_first_hundred_are_stored() {
+    let key = Workspace::new().await.key().await;
+    let many: Vec<_> = (0..103).map(user).collect();
+    let answer = key.ingest(&many).await.json(200);
+    let results = answer["results"].as_array().expect("results");
+    assert_eq!(results.len(), many.len());
+    for (at, result) in results.iter().enumerate() {
+        assert_eq!(result["id"], many[at]["id"], "{at}: {result}");
+        assert_eq!(result["outcome"], if at < 100 { "created" } else { "rejected" }, "{at}: {result}");
+        if at >= 100 {
+            assert_eq!(result["errors"][0]["field"], format!("items[{at}]"), "{at}: {result}");
+        }
+    }
+    assert_eq!(verified(&key).await.1, many[..100]);
 }
 
 #[tokio::test]

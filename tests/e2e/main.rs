@@ -5,6 +5,7 @@
 
 mod authorizers;
 mod ingest;
+mod ingest_money;
 mod keys;
 mod limits;
 mod operations;

@@ -122,9 +122,9 @@ def keys() -> None:
 
 
 def ingest() -> None:
-    """Stores a new user, changes it, and tells that nothing changed."""
+    """Stores a new user, changes it, tells that nothing changed, and places a late version."""
     key = Workspace().key()
-    for role, minute, outcome in [("a", 1, "created"), ("b", 2, "updated"), ("b", 2, "unchanged")]:
+    for role, minute, outcome in [("a", 1, "created"), ("b", 2, "updated"), ("b", 2, "unchanged"), ("c", 0, "stale")]:
         items = {"items": [user(1, role, minute)]}
         results = with_key(key, "PUT", "/api/ingest/users", items)["results"]
         if [result["outcome"] for result in results] != [outcome]:

@@ -305,13 +305,23 @@ impl Key {
 
     /// Sends users.
     pub async fn ingest(&self, items: &[Value]) -> Answer {
-        let call = self.server.request("PUT", "/api/ingest/users").key(&self.text);
+        self.ingest_kind("users", items).await
+    }
+
+    /// Sends entities of a kind, such as `transactions`.
+    pub async fn ingest_kind(&self, kind: &str, items: &[Value]) -> Answer {
+        let call = self.server.request("PUT", &format!("/api/ingest/{kind}")).key(&self.text);
         call.json(&json!({"items": items})).send().await
     }
 
     /// Sends users and returns the outcome of each.
     pub async fn outcomes(&self, items: &[Value]) -> Vec<String> {
-        let answer = self.ingest(items).await.json(200);
+        self.outcomes_of("users", items).await
+    }
+
+    /// Sends entities of a kind and returns the outcome of each.
+    pub async fn outcomes_of(&self, kind: &str, items: &[Value]) -> Vec<String> {
+        let answer = self.ingest_kind(kind, items).await.json(200);
         let results = answer["results"].as_array().expect("results");
         for (item, result) in items.iter().zip(results) {
             assert_eq!(item["id"], result["id"], "results come in order");
