@@ -2,7 +2,13 @@
 //! an answer. Lambda ([`serve`]) and the embedded runner ([`Function::load`]) take the same
 //! [`Function`], so nothing is wired twice.
 
-use std::{collections::HashMap, future::Future, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
@@ -32,6 +38,9 @@ pub type Invoke =
     Arc<dyn Fn(Box<RawValue>, Context) -> BoxFuture<Result<Box<RawValue>, Error>> + Send + Sync>;
 
 type Load = Box<dyn Fn(&Env, &SdkConfig) -> Result<Invoke, EnvError> + Send + Sync>;
+
+/// What Lambda lets a function run at most, in milliseconds.
+const MAX_MS: u64 = 15 * 60 * 1_000;
 
 /// One function of the template, not yet loaded.
 pub struct Function(Load);
@@ -94,10 +103,36 @@ impl Function {
         }))
     }
 
+    /// A function that the clock starts. `handle` learns by when it must be done: what is then
+    /// under way is lost.
+    pub fn scheduled<D, A, F>(
+        load: fn(&Env, &SdkConfig) -> Result<D, EnvError>,
+        handle: fn(Arc<D>, Instant) -> F,
+    ) -> Self
+    where
+        D: Send + Sync + 'static,
+        A: Serialize,
+        F: Future<Output = Result<A, Error>> + Send + 'static,
+    {
+        Self(Box::new(move |env, sdk| {
+            let deps = Arc::new(load(env, sdk)?);
+            Ok(Arc::new(move |_event, context: Context| {
+                let handled = handle(Arc::clone(&deps), deadline(&context));
+                Box::pin(async move { answer(&handled.await?) })
+            }))
+        }))
+    }
+
     /// Builds the function's clients. No network is touched.
     pub fn load(&self, env: &Env, sdk: &SdkConfig) -> Result<Invoke, EnvError> {
         (self.0)(env, sdk)
     }
+}
+
+fn deadline(context: &Context) -> Instant {
+    let now = chrono::Utc::now().timestamp_millis();
+    let left = i64::try_from(context.deadline).unwrap_or(i64::MAX).saturating_sub(now);
+    Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or_default().min(MAX_MS))
 }
 
 fn answer<A: Serialize>(answer: &A) -> Result<Box<RawValue>, Error> {

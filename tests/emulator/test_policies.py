@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import subprocess
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -141,6 +142,39 @@ def sync_users() -> None:
             raise Failed(f"{query}: {answer}")
 
 
+def ledger_due() -> None:
+    """Counts a trial again that ended, whose customer then pays."""
+    key = Workspace().key()
+    ends = time.time() + 2
+    subscription = {
+        "id": "subscription-1",
+        "customer": "customer-1",
+        "plan": "pro",
+        "status": "trialing",
+        "currency": "USD",
+        "items": [{"unit_amount": 1000, "interval": "month"}],
+        "started_at": "2026-01-01T00:00:00Z",
+        "trial_ends_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)),
+        "updated_at": "2026-01-01T00:00:00Z",
+    }
+    with_key(key, "PUT", "/api/ingest/subscriptions", {"items": [subscription]})
+    time.sleep(2.1)
+    if invoke("ledger-due", {})["recounted"] < 1:
+        raise Failed("nothing was due")
+
+
+def invoke(function: str, event: Any) -> Any:
+    """Invokes a function without the API, as a schedule does."""
+    stack = client(ENDPOINT, "cloudformation")
+    found = stack.describe_stack_resource(StackName="tidegate", LogicalResourceId=functions()[function])
+    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    answer = client(ENDPOINT, "lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    payload = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise Failed(f"{function}: {payload}")
+    return payload
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -158,6 +192,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "ingest": ingest,
     "key-generate": key_generate,
     "keys": keys,
+    "ledger-due": ledger_due,
     "sync-users": sync_users,
 }
 

@@ -30,8 +30,10 @@ QUEUES = of(SAM, "AWS::SQS::Queue")
 
 
 def statements() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every inline statement of every role."""
+    """Every inline statement of every function's role."""
     for name, role in of(TRANSFORMED, "AWS::IAM::Role").items():
+        if name.removesuffix("Role") not in FUNCTIONS:
+            continue
         for policy in role["Properties"].get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield name, statement

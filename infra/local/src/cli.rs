@@ -1,5 +1,7 @@
 //! The command line.
 
+mod ledger;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -47,6 +49,8 @@ enum Command {
     /// They put single functions on the same state:
     /// tidegate endpoints > .env && cargo lambda watch --env-file .env
     Endpoints(StateDirectory),
+    /// Verify and rebuild the totals of a workspace
+    Ledger(ledger::Commands),
 }
 
 #[derive(Args)]
@@ -130,6 +134,7 @@ pub async fn run() -> ExitCode {
         Command::Token(options) => token(&options),
         Command::Invoke(options) => invoke(options).await,
         Command::Endpoints(options) => endpoints(&options),
+        Command::Ledger(options) => ledger::run(options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,6 +26,7 @@ pub fn registry() -> Registry {
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
+        ("ledger-due", ledger_due::function()),
         ("sync-users", sync_users::function()),
     ])
 }

@@ -26,11 +26,13 @@ mod verify;
 mod word;
 mod write;
 
-pub use due::Due;
+pub use due::{Due, Recounted};
 pub use entity::Entity;
 pub use read::{UserPage, UserTotals, Window};
 pub use store::Ledger;
 pub use verify::{Difference, Progress, Rebuild, Report, Tell};
+
+pub use crate::store::key::Kind;
 
 use serde::Serialize;
 

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod due;
 mod keys;
 mod ledger;
 mod users;
+mod verify;
 
 use chrono::{DateTime, Utc};
 use shared::identity::{Person, Role};

@@ -72,7 +72,8 @@ impl Ledger {
             let mut page = Deltas::default();
             for item in rows {
                 let sk = item.get("sk").and_then(|sk| sk.as_s().ok());
-                let row = sk.and_then(|sk| row_of(sk)).ok_or_else(|| unavailable("a row that nobody wrote"))?;
+                let row =
+                    sk.and_then(|sk| row_of(sk)).ok_or_else(|| unavailable("a row that nobody wrote"))?;
                 for (name, value) in &item {
                     if let AttributeValue::N(number) = value {
                         page.add(&row, name.clone(), number.parse().map_err(unavailable)?);
@@ -98,9 +99,8 @@ impl Ledger {
         let mut query = self.table.client.query().table_name(&self.table.name);
         if let Some((from, to)) = ends {
             condition.push_str(" AND sk BETWEEN :from AND :to");
-            query = query
-                .expression_attribute_values(":from", s(from))
-                .expression_attribute_values(":to", s(to));
+            query =
+                query.expression_attribute_values(":from", s(from)).expression_attribute_values(":to", s(to));
         }
         let query = query
             .key_condition_expression(condition)

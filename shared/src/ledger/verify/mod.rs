@@ -50,7 +50,7 @@ pub struct Progress {
 }
 
 /// Told after every page.
-pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
+pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send + Sync);
 
 /// What a verification found.
 #[derive(Debug, Default, Serialize)]
