@@ -4,11 +4,14 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod authorizers;
+mod commissions;
 mod ingest;
 mod ingest_money;
 mod keys;
 mod limits;
+mod metrics;
 mod operations;
+mod revenue;
 mod runner_only;
 mod story;
 mod sync_users;

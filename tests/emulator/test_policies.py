@@ -142,6 +142,74 @@ def sync_users() -> None:
             raise Failed(f"{query}: {answer}")
 
 
+PAID = {
+    "id": "paid",
+    "kind": "other",
+    "customer": "someone",
+    "amount": 1000,
+    "currency": "USD",
+    "status": "succeeded",
+    "occurred_at": "2026-01-02T00:00:00Z",
+    "updated_at": "2026-01-02T00:00:00Z",
+}
+EARNED = {
+    "id": "earned",
+    "username": "Someone",
+    "tier": "gold",
+    "amount": 100,
+    "currency": "USD",
+    "transaction": "paid",
+    "occurred_at": "2026-01-02T00:00:00Z",
+    "updated_at": "2026-01-02T00:00:00Z",
+}
+
+
+def sync_revenue() -> None:
+    """Reads totals and transactions, of all and of a window."""
+    key = Workspace().key()
+    with_key(key, "PUT", "/api/ingest/transactions", {"items": [PAID]})
+    for query in ["", "?from=2026-01-01&to=2026-02-01"]:
+        answer = with_key(key, "GET", f"/api/devops/sync/revenue{query}")
+        if answer["total_revenue"] != 10 or not answer["recent_transactions"]:
+            raise Failed(f"{query}: {answer}")
+
+
+def sync_commissions() -> None:
+    """Reads totals, performers and commissions, of all and of a window."""
+    key = Workspace().key()
+    with_key(key, "PUT", "/api/ingest/commissions", {"items": [EARNED]})
+    for query in ["", "?from=2026-01-01&to=2026-02-01"]:
+        answer = with_key(key, "GET", f"/api/devops/sync/commissions{query}")
+        if answer["total_commissions"] != 1 or not answer["recent_commissions"]:
+            raise Failed(f"{query}: {answer}")
+        if [one["username"] for one in answer["top_performers"]] != ["Someone"]:
+            raise Failed(f"{query}: {answer}")
+
+
+def metrics() -> None:
+    """Reads all that people may: now, of a window and as of a day."""
+    workspace = Workspace()
+    key = workspace.key()
+    with_key(key, "PUT", "/api/ingest/users", {"items": [user(1, "a", 1)]})
+    with_key(key, "PUT", "/api/ingest/transactions", {"items": [PAID]})
+    with_key(key, "PUT", "/api/ingest/commissions", {"items": [EARNED]})
+    window = "from=2026-01-01&to=2026-02-01"
+    for path, member, expected in [
+        ("users", "total_users", 1),
+        (f"users?{window}", "total_users", 1),
+        ("revenue", "total_revenue", 10),
+        ("revenue?as_of=2026-01-31", "total_revenue", 10),
+        ("commissions", "total_commissions", 1),
+        (f"history?metric=revenue&{window}", "metric", "revenue"),
+        ("revenue/explain?policy=chartmogul", "lines", []),
+    ]:
+        answer = workspace.admin("GET", f"/api/metrics/{path}")
+        if answer[member] != expected:
+            raise Failed(f"{path}: {answer}")
+        if path == "commissions" and not answer["top_performers"]:
+            raise Failed(f"{path}: {answer}")
+
+
 def ledger_due() -> None:
     """Counts a trial again that ended, whose customer then pays."""
     key = Workspace().key()
@@ -193,6 +261,9 @@ PROBES: dict[str, Callable[[], None]] = {
     "key-generate": key_generate,
     "keys": keys,
     "ledger-due": ledger_due,
+    "metrics": metrics,
+    "sync-commissions": sync_commissions,
+    "sync-revenue": sync_revenue,
     "sync-users": sync_users,
 }
 

@@ -112,3 +112,35 @@ pub async fn verified(key: &Key) -> (Totals, Vec<Value>) {
     assert_eq!(totals, Totals::of(&users), "totals equal recomputation from the listed users");
     (totals, users)
 }
+
+/// A small company, by kind of entity: 85 subscriptions that bring 8,500 a month, and 15,750 that
+/// were paid.
+#[must_use]
+pub fn example() -> Vec<(&'static str, Vec<Value>)> {
+    let (mut subscriptions, mut transactions) = (Vec::new(), Vec::new());
+    let paid = |id: String, kind: &str, plan: Option<&str>, amount: u64| {
+        json!({
+            "id": id, "kind": kind, "plan": plan, "customer": "someone", "amount": amount, "currency": "USD",
+            "status": "succeeded", "occurred_at": "2024-01-10T09:00:00Z", "updated_at": "2024-01-10T09:00:00Z",
+        })
+    };
+    // 3,500, 1,500 and 42,000 ÷ 12 = 3,500 a month; 3,500, 3,500 and 7,500 so far.
+    for (plan, count, price, interval, so_far) in [
+        ("membership", 50, 7_000, "month", 7_000),
+        ("reseller", 25, 6_000, "month", 14_000),
+        ("pro_reseller", 10, 420_000, "year", 75_000),
+    ] {
+        for n in 0..count {
+            subscriptions.push(json!({
+                "id": format!("{plan}-{n}"), "customer": format!("{plan}-{n}"), "plan": plan, "status": "active",
+                "currency": "USD", "items": [{"unit_amount": price, "interval": interval}],
+                "started_at": "2024-01-01T00:00:00Z", "updated_at": "2024-01-01T00:00:00Z",
+            }));
+            transactions.push(paid(format!("{plan}-{n}"), "subscription", Some(plan), so_far));
+        }
+    }
+    for n in 0..50 {
+        transactions.push(paid(format!("tripwire-{n}"), "tripwire", None, 2_500));
+    }
+    vec![("subscriptions", subscriptions), ("transactions", transactions)]
+}

@@ -27,6 +27,9 @@ pub fn registry() -> Registry {
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
         ("ledger-due", ledger_due::function()),
+        ("metrics", metrics::function()),
+        ("sync-commissions", sync_commissions::function()),
+        ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
     ])
 }

@@ -28,7 +28,12 @@ mod write;
 
 pub use due::{Due, Recounted};
 pub use entity::Entity;
-pub use read::{UserPage, UserTotals, Window};
+pub use read::{
+    AsOf, CommissionShown, CommissionTotals, Commissions, CommissionsDay, CurrencyRevenue, Explained,
+    ExplainedLine, Explanation, ExplanationQuery, History, HistoryQuery, Metric, Performer, PlanTotals,
+    Query, Revenue, RevenueAsOf, RevenueDay, RevenueTotals, Series, TierTotals, TransactionShown, Turnover,
+    UserPage, UserQuery, UserTotals, UsersDay, Window, query,
+};
 pub use store::Ledger;
 pub use verify::{Difference, Progress, Rebuild, Report, Tell};
 

@@ -121,6 +121,26 @@ pub struct Decimal {
     decimals: usize,
 }
 
+impl Decimal {
+    /// A whole number.
+    #[must_use]
+    pub fn whole(number: i128) -> Self {
+        Self { units: number, decimals: 0 }
+    }
+
+    /// The same below zero.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self { units: -self.units, ..self }
+    }
+}
+
+/// Millionths of a minor unit as major units, exact.
+#[must_use]
+pub fn major_of_micro(micro: i128, currency: Currency) -> Decimal {
+    Decimal { units: micro, decimals: currency.exponent() + 6 }
+}
+
 /// Minor units as the major units that answers show.
 #[must_use]
 pub fn major(minor: i128, currency: Currency) -> Decimal {

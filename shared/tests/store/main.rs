@@ -5,6 +5,7 @@
 mod due;
 mod keys;
 mod ledger;
+mod metrics;
 mod users;
 mod verify;
 

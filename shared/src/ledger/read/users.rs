@@ -8,8 +8,14 @@ use futures::future::try_join;
 use serde::Serialize;
 
 use super::{
-    Ledger,
-    users::{ROLE, STATUS, TOTAL, User},
+    super::{
+        Ledger,
+        counter::Tally,
+        users::{ROLE, STATUS, TOTAL, User},
+    },
+    UserQuery, Window,
+    query::WINDOW_DAYS,
+    totals::{self, Totals},
 };
 use crate::{
     Error,
@@ -26,33 +32,7 @@ use crate::{
 const RECENT_DAYS: u64 = 30;
 /// Months that these days, and sign-ups that lie a day ahead, can stand in.
 const RECENT_MONTHS: u64 = 3;
-/// Days of a window at most: their counters then fit into one page of a query.
-const WINDOW_DAYS: u64 = 366;
-
-/// Days from `from` up to and without `to`, in the workspace's time zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    from: NaiveDate,
-    to: NaiveDate,
-}
-
 impl Window {
-    /// A window; without `to` it ends with today.
-    pub fn new(from: NaiveDate, to: Option<NaiveDate>, today: NaiveDate) -> Result<Self, Error> {
-        let to = to.unwrap_or_else(|| today + Days::new(1));
-        if to <= from {
-            return Err(Error::invalid("to", "must be after `from`"));
-        }
-        if from + Days::new(WINDOW_DAYS) < to {
-            return Err(Error::invalid("from", format!("must be at most {WINDOW_DAYS} days before `to`")));
-        }
-        Ok(Self { from, to })
-    }
-
-    fn contains(self, day: NaiveDate) -> bool {
-        self.from <= day && day < self.to
-    }
-
     /// The last days, which count as recent.
     fn recent(self) -> Self {
         Self { from: self.from.max(self.to - Days::new(RECENT_DAYS)), to: self.to }
@@ -85,6 +65,20 @@ pub struct UserPage {
 }
 
 impl Ledger {
+    /// Totals and a page of users as they are asked for.
+    pub async fn users_asked(
+        &self,
+        workspace: &Workspace,
+        query: &UserQuery,
+        now: DateTime<Utc>,
+    ) -> Result<UserPage, Error> {
+        let cursor = query.cursor.as_deref();
+        match query.window {
+            Some(window) => self.users_joined(workspace, window, query.limit, cursor).await,
+            None => self.users(workspace, query.limit, cursor, now).await,
+        }
+    }
+
     /// Totals and a page of users in the order of their ids. The first page is one query; later
     /// ones are two at the same time.
     pub async fn users(
@@ -226,6 +220,23 @@ fn totals(counters: &[(Counter, Item)], counts: impl Fn(Counter) -> bool, recent
         users_by_status: by(STATUS),
         recent_signups: count(recent_signups),
     }
+}
+
+/// The totals that these tallies are.
+pub(super) fn totals_of(tallies: &Totals, recent_signups: i128) -> UserTotals {
+    let mut users = UserTotals {
+        total_users: totals::count(tallies.get(Tally::Users)),
+        recent_signups: totals::count(recent_signups),
+        ..UserTotals::default()
+    };
+    for (tally, value) in tallies.iter() {
+        match tally {
+            Tally::Role(role) => users.users_by_role.insert(role.to_owned(), totals::count(value)),
+            Tally::Status(status) => users.users_by_status.insert(status.to_owned(), totals::count(value)),
+            _ => None,
+        };
+    }
+    users
 }
 
 /// The counters among the rows of the partition, and the users.

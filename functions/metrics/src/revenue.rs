@@ -1,0 +1,30 @@
+//! `GET /api/metrics/revenue`
+
+use lambda_http::Request;
+use shared::{
+    Error,
+    http::{self, Answer},
+    identity::Person,
+    ledger::{Query, query},
+    time,
+};
+
+use crate::{Deps, Fresh};
+
+pub async fn handle(deps: &Deps, request: &Request) -> Answer {
+    let person = Person::of(request)?;
+    let now = time::now();
+    let today = deps.ledger.today(now);
+    let mut fields = http::query(request);
+    let as_of = query::as_of(&mut fields, today);
+    let query = Query::take(&mut fields, today, deps.reporting);
+    fields.finish().map_err(Error::Invalid)?;
+    let (workspace, fresh) = (&person.workspace, Fresh { timestamp: now });
+    Ok(match as_of {
+        Some(day) => {
+            let then = deps.ledger.revenue_as_of(workspace, day, query.policy, query.currency).await?;
+            http::tagged(request, &fresh, &then)
+        }
+        None => http::tagged(request, &fresh, &deps.ledger.revenue_in_detail(workspace, &query, now).await?),
+    })
+}
