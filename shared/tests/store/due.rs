@@ -94,8 +94,12 @@ async fn one_that_cannot_be_counted_keeps_no_other_from_it_and_is_left_for_later
     trials(&ledger, &acme(), 12).await;
     let client = Client::new(&embedded.sdk());
     let index = client.scan().table_name("LedgerTable").index_name("gsi2").send().await.unwrap();
-    let row =
-        index.items.unwrap().into_iter().find(|row| row["id"].as_s().unwrap() == "subscription-5").unwrap();
+    let row = index
+        .items
+        .unwrap()
+        .into_iter()
+        .find(|row| row["sk"].as_s().unwrap() == "SUBSCRIPTION#subscription-5")
+        .unwrap();
     let spoil = |status: &str, due: &str| {
         client
             .update_item()
