@@ -1,5 +1,5 @@
-# Each target is one readable line or one script. Everything needed beyond Rust, Python 3.11 and a
-# C compiler is installed into .venv/, pinned, when it is first used.
+# Each target is one readable line or one script. Everything needed beyond Rust, Python 3.11, a C
+# compiler and, for the tests, Node 20 is installed, pinned, when it is first used.
 
 PYTHON ?= python3
 VENV := .venv/.installed

@@ -1,6 +1,6 @@
 """Runs all tests, each against what it needs, and ends with a line that counts them.
 
-    run.py [STAGE …]    lint unit runner faults emulator; without any, all of them
+    run.py [STAGE …]    lint unit providers runner faults emulator; without any, all of them
 
 What a stage prints is passed on. A test that was skipped counts as failed: nothing is green that
 did not run. The one exception is named where it is made.
@@ -8,6 +8,7 @@ did not run. The one exception is named where it is made.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -18,15 +19,17 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import boto3
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "emulator"))
 
+import leaks  # noqa: E402
 from deploy import deploy  # noqa: E402
 from ministack import Emulator, free_port  # noqa: E402
+from providers import Providers  # noqa: E402
 
 BIN = Path(sys.executable).parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -36,7 +39,10 @@ END_TO_END = ["cargo", "test", "-p", "tests", "--test", "e2e", "--"]
 THREADS = ["--test-threads", "8"]
 
 #: Parameters of the template that both engines get.
-PARAMETERS = {"CorsOrigins": "https://dashboard.example,https://staging.example"}
+PARAMETERS = {
+    "CorsOrigins": "https://dashboard.example,https://staging.example",
+    "OperatorsWorkspace": "operators",
+}
 
 #: How cargo's and pytest's summaries count.
 PASSED = re.compile(r"(\d+) passed")
@@ -89,7 +95,8 @@ class Count:
 class Runner:
     """The embedded runner on a state of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, providers: Providers) -> None:
+        self.parameters = PARAMETERS | {"ProviderEndpoints": providers.endpoints}
         self.state = directory / "state"
         self.log = directory / "runner.log"
         self.port = free_port()
@@ -98,7 +105,7 @@ class Runner:
     def __enter__(self) -> Runner:
         with self.log.open("w") as log:
             command = [BINARIES / "tidegate", "serve", "--state", self.state, "--port", str(self.port)]
-            for assignment in PARAMETERS.items():
+            for assignment in self.parameters.items():
                 command += ["--parameter", "=".join(assignment)]
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 30
@@ -143,7 +150,7 @@ def lint(count: Count) -> None:
     clippy = ["cargo", "clippy", "--quiet", "--workspace", "--all-targets"]
     count.run("clippy", [*clippy, "--", "-D", "warnings"])
     # Targets that a plain `cargo test` leaves out, `--all-targets` leaves out too.
-    ours = ["cargo", "clippy", "--quiet", "-p", "tests", "--test", "e2e", "--test", "faults"]
+    ours = ["cargo", "clippy", "--quiet", "-p", "tests", "--test", "e2e", "--test", "faults", "--test", "providers"]
     count.run("clippy of the tests", [*ours, "--", "-D", "warnings"])
     count.run("documentation", document, denied)
     count.run("static checks", pytest("tests/static"))
@@ -154,6 +161,13 @@ def unit(count: Count) -> None:
     count.run("unit tests", ["cargo", "test", "--quiet", "--workspace"])
 
 
+def providers(count: Count) -> None:
+    """Providers as others emulate them."""
+    install = ["npm", "--prefix", "tests/providers", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    count.run("emulators of providers", install)
+    count.run("providers", ["cargo", "test", "-p", "tests", "--test", "providers"], {"RUST_BACKTRACE": "0"})
+
+
 def on_runner(count: Count, runner: Runner) -> None:
     """The whole on the embedded runner."""
     environment = runner.environment(runner.url)
@@ -161,6 +175,7 @@ def on_runner(count: Count, runner: Runner) -> None:
     count.run("functions under cargo lambda", pytest("tests/functions"), environment)
     count.run("the API as its document says", [sys.executable, "tests/fuzz.py"], environment)
     verify_ledgers(count, runner)
+    sealed(count, "what the runner left behind", leaks.files(runner.state, runner.log))
 
 
 def verify_ledgers(count: Count, runner: Runner) -> None:
@@ -197,6 +212,14 @@ def verify_ledgers(count: Count, runner: Runner) -> None:
     count.add("totals verified", len(workspaces) - failed, failed + (not workspaces), time.monotonic() - begin)
 
 
+def sealed(count: Count, name: str, places: Iterator[tuple[str, bytes]]) -> None:
+    """What was sealed is readable nowhere."""
+    begin = time.monotonic()
+    wrong = leaks.check(places)
+    print("\n".join(wrong))
+    count.add(name, int(not wrong), int(bool(wrong)), time.monotonic() - begin)
+
+
 def faults(count: Count) -> None:
     """The runner, killed and restarted."""
     environment = {"TIDEGATE_BINARIES": str(BINARIES), "RUST_BACKTRACE": "0"}
@@ -209,13 +232,15 @@ def on_emulator(count: Count, runner: Runner, directory: Path) -> None:
     begin = time.monotonic()
     with Emulator(log) as emulator:
         jwks = f"{runner.url}/_dev/jwks.json"
-        url = deploy(emulator.endpoint, BINARIES, PARAMETERS | {"OidcJwksUrl": jwks})
+        url = deploy(emulator.endpoint, BINARIES, runner.parameters | {"OidcJwksUrl": jwks})
         count.add("deployment by CloudFormation", 1, 0, time.monotonic() - begin)
         environment = runner.environment(url) | {"TIDEGATE_EMULATOR": emulator.endpoint}
         print("Not run here, as the emulator has no such limit: runner_only")
         count.run(
             "end to end on the emulator", [*END_TO_END, *THREADS, "--skip", "runner_only::"], environment
         )
+        left = itertools.chain(leaks.files(log), leaks.rows(emulator.endpoint))
+        sealed(count, "what the emulator left behind", left)
         count.run("policies", pytest("tests/emulator"), environment)
 
 
@@ -223,19 +248,21 @@ def main() -> int:
     """The command line."""
     # Ends the servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    stages = sys.argv[1:] or ["lint", "unit", "runner", "faults", "emulator"]
+    stages = sys.argv[1:] or ["lint", "unit", "providers", "runner", "faults", "emulator"]
     count = Count()
     if "lint" in stages:
         lint(count)
     if "unit" in stages:
         unit(count)
+    if "providers" in stages:
+        providers(count)
     if {"runner", "faults", "emulator"} & set(stages):
         directory = Path(tempfile.mkdtemp(prefix="tidegate-tests-"))
         count.run("build", ["cargo", "build", "--quiet", "--workspace", "--bins"])
         try:
             if "faults" in stages:
                 faults(count)
-            with Runner(directory) as runner:
+            with Providers() as providers, Runner(directory, providers) as runner:
                 if "runner" in stages:
                     on_runner(count, runner)
                 if "emulator" in stages:

@@ -7,6 +7,7 @@ use lambda_http::{
     http::{HeaderValue, StatusCode, header},
 };
 use serde::Serialize;
+use serde_json::Value;
 
 /// What went wrong underneath: logged, never sent.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -48,6 +49,17 @@ pub enum Error {
     /// What is stored does not allow this now.
     #[error("{0}")]
     Conflict(String),
+    /// What the caller wanted to change was changed by somebody else; this is how it stands now.
+    #[error("it was changed by someone else meanwhile: `current` is how it stands now")]
+    Superseded(Box<Value>),
+    /// A change that had to pass a test did not.
+    #[error("the test failed and nothing was changed: {message}")]
+    Unproven {
+        /// What kind of fault it was, by its word on the wire.
+        cause: &'static str,
+        /// What happened, for people.
+        message: String,
+    },
     /// The body is larger than the operation takes.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
@@ -58,6 +70,14 @@ pub enum Error {
         message: String,
         /// The limit that was reached.
         quota: Quota,
+    },
+    /// Somebody has to set this up first; all that does not need it works.
+    #[error("{service} is not configured, it lacks: {}", missing.join(", "))]
+    NotConfigured {
+        /// What would have been used.
+        service: &'static str,
+        /// What it lacks.
+        missing: Vec<&'static str>,
     },
     /// Something this service depends on did not do its part.
     #[error("{0} is unavailable, try again later")]
@@ -99,6 +119,15 @@ struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// With `superseded`: the newer state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<Box<Value>>,
+    /// With `unproven`: the kind of fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    /// With `not-configured`: what somebody has to set up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<&'static str>,
 }
 
 impl Error {
@@ -118,8 +147,11 @@ impl Error {
             Self::Forbidden(_) => (S::FORBIDDEN, "forbidden", "Forbidden"),
             Self::NotFound(_) => (S::NOT_FOUND, "not-found", "Not found"),
             Self::Conflict(_) => (S::CONFLICT, "conflict", "Conflict"),
+            Self::Superseded(_) => (S::CONFLICT, "superseded", "Superseded"),
+            Self::Unproven { .. } => (S::CONFLICT, "unproven", "Unproven"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "Request too large"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
+            Self::NotConfigured { .. } => (S::SERVICE_UNAVAILABLE, "not-configured", "Not configured"),
             Self::Unavailable(..) => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
         }
     }
@@ -139,13 +171,27 @@ impl Error {
             tracing::error!(causes = self.causes(), "request failed: {self}");
         }
         let detail = self.to_string();
-        let (errors, quota) = match self {
-            Self::Invalid(errors) => (errors, None),
-            Self::RateLimited { quota, .. } => (Vec::new(), Some(quota)),
-            _ => (Vec::new(), None),
+        // Waiting does not set anything up.
+        let passing = matches!(self, Self::Unavailable(..));
+        let mut problem = Problem {
+            r#type: format!("/problems/{slug}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            errors: Vec::new(),
+            current: None,
+            cause: None,
+            missing: Vec::new(),
         };
-        let problem =
-            Problem { r#type: format!("/problems/{slug}"), title, status: status.as_u16(), detail, errors };
+        let mut quota = None;
+        match self {
+            Self::Invalid(errors) => problem.errors = errors,
+            Self::RateLimited { quota: reached, .. } => quota = Some(reached),
+            Self::Superseded(newer) => problem.current = Some(newer),
+            Self::Unproven { cause, .. } => problem.cause = Some(cause),
+            Self::NotConfigured { missing, .. } => problem.missing = missing,
+            _ => {}
+        }
         let mut response = crate::http::json(status, &problem);
         response
             .headers_mut()
@@ -154,7 +200,7 @@ impl Error {
             quota.apply(&mut response);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(quota.reset_seconds));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if passing {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

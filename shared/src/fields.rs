@@ -99,6 +99,13 @@ impl Fields {
         self.errors.push(FieldError::new(format!("{}{name}", self.path), message));
     }
 
+    /// Whether nothing was noted of this field so far.
+    #[must_use]
+    pub fn is_good(&self, name: &str) -> bool {
+        let field = format!("{}{name}", self.path);
+        !self.errors.iter().any(|error| error.field == field)
+    }
+
     /// Succeeds when every field was taken and none was refused.
     pub fn finish(mut self) -> Result<(), Vec<FieldError>> {
         for name in self.map.keys() {
@@ -171,6 +178,11 @@ pub fn integer(min: u64, max: u64) -> impl Fn(&Value) -> Result<u64, String> {
             .filter(|number| (min..=max).contains(number))
             .ok_or_else(|| format!("must be a whole number from {min} to {max}"))
     }
+}
+
+/// `true` or `false`.
+pub fn boolean(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
 }
 
 /// A number as query strings have it: digits.

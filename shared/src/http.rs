@@ -31,6 +31,11 @@ pub fn body(request: &Request) -> Result<Fields, Error> {
     Fields::of("", value).map_err(Error::Invalid)
 }
 
+/// As [`body`], of at most `limit` bytes.
+pub fn body_within(request: &Request, limit: usize) -> Result<Fields, Error> {
+    if request.body().len() > limit { Err(Error::TooLarge(limit)) } else { body(request) }
+}
+
 /// Reads the query string; values are text. A repeated parameter has no one value: it becomes a
 /// list, which every rule refuses.
 #[must_use]

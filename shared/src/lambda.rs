@@ -7,7 +7,7 @@ use std::{
     future::Future,
     str::FromStr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider};
@@ -18,6 +18,7 @@ use lambda_http::{Adapter, Body, Request, Response, request::LambdaRequest, serv
 use lambda_runtime::{Context, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
@@ -38,9 +39,6 @@ pub type Invoke =
     Arc<dyn Fn(Box<RawValue>, Context) -> BoxFuture<Result<Box<RawValue>, Error>> + Send + Sync>;
 
 type Load = Box<dyn Fn(&Env, &SdkConfig) -> Result<Invoke, EnvError> + Send + Sync>;
-
-/// What Lambda lets a function run at most, in milliseconds.
-const MAX_MS: u64 = 15 * 60 * 1_000;
 
 /// One function of the template, not yet loaded.
 pub struct Function(Load);
@@ -103,22 +101,25 @@ impl Function {
         }))
     }
 
-    /// A function that the clock starts. `handle` learns by when it must be done: what is then
-    /// under way is lost.
-    pub fn scheduled<D, A, F>(
+    /// As [`Function::event`], for work that comes in many pieces: `handle` is told when it will
+    /// be ended, so that it can leave what does not fit to the next time.
+    pub fn timed<D, E, A, F>(
         load: fn(&Env, &SdkConfig) -> Result<D, EnvError>,
-        handle: fn(Arc<D>, Instant) -> F,
+        handle: fn(Arc<D>, E, Instant) -> F,
     ) -> Self
     where
         D: Send + Sync + 'static,
+        E: DeserializeOwned + Send + 'static,
         A: Serialize,
         F: Future<Output = Result<A, Error>> + Send + 'static,
     {
         Self(Box::new(move |env, sdk| {
             let deps = Arc::new(load(env, sdk)?);
-            Ok(Arc::new(move |_event, context: Context| {
-                let handled = handle(Arc::clone(&deps), deadline(&context));
-                Box::pin(async move { answer(&handled.await?) })
+            Ok(Arc::new(move |event, context| {
+                let deps = Arc::clone(&deps);
+                let left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+                let end = Instant::now() + left;
+                Box::pin(async move { answer(&handle(deps, serde_json::from_str(event.get())?, end).await?) })
             }))
         }))
     }
@@ -127,12 +128,6 @@ impl Function {
     pub fn load(&self, env: &Env, sdk: &SdkConfig) -> Result<Invoke, EnvError> {
         (self.0)(env, sdk)
     }
-}
-
-fn deadline(context: &Context) -> Instant {
-    let now = chrono::Utc::now().timestamp_millis();
-    let left = i64::try_from(context.deadline).unwrap_or(i64::MAX).saturating_sub(now);
-    Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or_default().min(MAX_MS))
 }
 
 fn answer<A: Serialize>(answer: &A) -> Result<Box<RawValue>, Error> {

@@ -1,19 +1,28 @@
 //! Everything that two functions could need, by domain.
 //!
-//! Each domain module owns its rules and its rows: [`keys`], [`ledger`], [`activity`],
-//! [`identity`]. Beneath them stand [`store`] (DynamoDB), [`http`] (requests, answers, problems)
-//! and [`lambda`] (what hosts a function). Dependencies point down this list only.
+//! Each domain module owns its rules and its rows: [`keys`], [`ledger`], [`credentials`] over
+//! [`vault`], [`activity`], [`identity`]. Beneath them stand [`providers`] (other companies'
+//! APIs), [`store`] (DynamoDB), [`http`] (requests, answers, problems) and [`lambda`] (what hosts a
+//! function). Dependencies point down this list only.
 
 pub mod activity;
+pub mod credentials;
 pub mod error;
 pub mod fields;
 pub mod http;
 pub mod id;
 pub mod identity;
+pub mod integrations;
 pub mod keys;
 pub mod lambda;
 pub mod ledger;
+pub mod net;
+pub mod providers;
+pub mod redact;
+pub mod secrets;
+pub mod services;
 pub mod store;
 pub mod time;
+pub mod vault;
 
 pub use error::{Error, FieldError};

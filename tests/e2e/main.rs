@@ -3,15 +3,19 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod activity;
 mod authorizers;
 mod commissions;
+mod credentials;
 mod ingest;
 mod ingest_money;
+mod integrations;
 mod keys;
 mod limits;
 mod metrics;
 mod operations;
 mod revenue;
 mod runner_only;
+mod settings;
 mod story;
 mod sync_users;

@@ -142,6 +142,137 @@ def sync_users() -> None:
             raise Failed(f"{query}: {answer}")
 
 
+def stripe_key() -> str:
+    """A key that the stand-in for Stripe knows."""
+    return f"sk_test_good_{uuid.uuid4().hex}"
+
+
+def credentials() -> None:
+    """Saves, lists, changes, verifies and destroys a credential."""
+    workspace = Workspace()
+    body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+    path = f"/api/credentials/{saved['id']}"
+    for query in ["", "?provider=stripe"]:
+        workspace.admin("GET", f"/api/credentials/list{query}")
+    workspace.admin("PUT", path, {"name": "renamed"})
+    workspace.admin("PUT", path, {"credential": {"api_key": stripe_key()}})
+    verified = workspace.admin("POST", f"{path}/verify")
+    if verified["verified"] is not True:
+        raise Failed(f"not verified: {verified}")
+    workspace.admin("DELETE", path)
+
+
+def vault_rewrap() -> None:
+    """Finds nothing that is old enough, then a data key; the emulator's KMS cannot wrap it anew."""
+    if invoke("vault-rewrap", {"wrapped_before": "1970-01-01T00:00:00Z"})["finished"] is not True:
+        raise Failed("not finished")
+    workspace = Workspace()
+    body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+    # What was wrapped within this very second is left alone.
+    time.sleep(1.1)
+    try:
+        invoke("vault-rewrap", {"wrapped_before": "2100-01-01T00:00:00Z"})
+    except Failed as error:
+        if "the vault is unavailable" not in str(error):
+            raise
+    else:
+        raise Failed("the emulator knows ReEncrypt by now: let this probe insist on it")
+    finally:
+        workspace.admin("DELETE", f"/api/credentials/{saved['id']}")
+
+
+def invoke(function: str, event: Any) -> Any:
+    """Invokes a function without the API, as a schedule does."""
+    stack = client(ENDPOINT, "cloudformation")
+    found = stack.describe_stack_resource(StackName="tidegate", LogicalResourceId=functions()[function])
+    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    answer = client(ENDPOINT, "lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    payload = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise Failed(f"{function}: {payload}")
+    return payload
+
+
+def activity() -> None:
+    """Lists what was done, to anything, to one thing, and by one person."""
+    workspace = Workspace()
+    key = workspace.key()
+    [entry] = workspace.admin("GET", "/api/activity")["entries"]
+    for query in [f"target={key['id']}", f"actor={entry['actor']}"]:
+        answer = workspace.admin("GET", f"/api/activity?{query}")
+        if answer["entries"] != [entry]:
+            raise Failed(f"{query}: {answer}")
+
+
+def integrations() -> None:
+    """Makes, changes, tests, restores, lists and deletes an integration with a credential."""
+    workspace = Workspace()
+    saved = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    credential = workspace.admin("POST", "/api/credentials/save", saved, expect=201)["id"]
+    order = {"type": "billing", "provider": "stripe", "name": "probe", "environment": "test"}
+    order["credential_id"] = credential
+    made = workspace.admin("POST", "/api/integrations", order, expect=201)
+    path = f"/api/integrations/{made['id']}"
+    workspace.admin("PUT", path, {"version": 1, "configuration": {"account_id": "acct_1"}})
+    workspace.admin("POST", f"{path}/rollback", {"version": 1})
+    tested = workspace.admin("POST", f"{path}/test", {})
+    if tested["verified"] is not True:
+        raise Failed(f"not verified: {tested}")
+    workspace.admin("GET", "/api/integrations")
+    workspace.admin("GET", f"{path}/versions")
+    workspace.admin("DELETE", path)
+
+
+def settings() -> None:
+    """Sets a service that names a credential, and tells of it."""
+    workspace = Workspace()
+    body = {"provider": "stripe", "name": "probe", "credential": {"api_key": stripe_key()}}
+    saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+    order = {"enabled": True, "credential_id": saved["id"], "version": 0}
+    workspace.admin("PUT", "/api/services/stripe", order)
+    read = workspace.admin("GET", "/api/services/stripe")
+    listed = workspace.admin("GET", "/api/services")["services"]
+    if not read["ready"] or read not in listed:
+        raise Failed(f"not as it was set: {read} {listed}")
+
+
+def secrets_check() -> None:
+    """Finds a secret malformed, and then good."""
+    secrets = client(ENDPOINT, "secretsmanager")
+    name = "tidegate/DEVOPS_WEBHOOK_SECRET"
+    for value, finding in [("short", "malformed"), (uuid.uuid4().hex, None)]:
+        try:
+            secrets.create_secret(Name=name, SecretString=value)
+        except secrets.exceptions.ResourceExistsException:
+            secrets.put_secret_value(SecretId=name, SecretString=value)
+        answer = invoke("secrets-check", {})
+        if {"name": "DEVOPS_WEBHOOK_SECRET", "finding": finding} not in answer["changes"]:
+            raise Failed(f"not noticed: {answer}")
+
+
+def integrations_test() -> None:
+    """Tests an integration that works and one that does not."""
+    workspace = Workspace()
+    for word, state in [("good", "working"), ("revoked", "failing")]:
+        key = f"sk_test_{word}_{uuid.uuid4().hex}"
+        body = {"provider": "stripe", "name": "probe", "credential": {"api_key": key}}
+        saved = workspace.admin("POST", "/api/credentials/save", body, expect=201)
+        order = {
+            "type": "billing",
+            "provider": "stripe",
+            "name": word,
+            "environment": "test",
+            "credential_id": saved["id"],
+        }
+        made = workspace.admin("POST", "/api/integrations", order, expect=201)
+        invoke("integrations-test", {})
+        read = workspace.admin("GET", f"/api/integrations/{made['id']}")
+        if read["health"]["state"] != state:
+            raise Failed(f"not tested: {read}")
+
+
 PAID = {
     "id": "paid",
     "kind": "other",
@@ -231,18 +362,6 @@ def ledger_due() -> None:
         raise Failed("nothing was due")
 
 
-def invoke(function: str, event: Any) -> Any:
-    """Invokes a function without the API, as a schedule does."""
-    stack = client(ENDPOINT, "cloudformation")
-    found = stack.describe_stack_resource(StackName="tidegate", LogicalResourceId=functions()[function])
-    name = found["StackResourceDetail"]["PhysicalResourceId"]
-    answer = client(ENDPOINT, "lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
-    payload = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise Failed(f"{function}: {payload}")
-    return payload
-
-
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -253,8 +372,14 @@ def docs() -> None:
 
 
 PROBES: dict[str, Callable[[], None]] = {
+    "integrations-test": integrations_test,
+    "secrets-check": secrets_check,
+    "settings": settings,
+    "activity": activity,
+    "integrations": integrations,
     "authorize-key": authorize_key,
     "authorize-user": authorize_user,
+    "credentials": credentials,
     "docs": docs,
     "health": health,
     "ingest": ingest,
@@ -265,10 +390,18 @@ PROBES: dict[str, Callable[[], None]] = {
     "sync-commissions": sync_commissions,
     "sync-revenue": sync_revenue,
     "sync-users": sync_users,
+    "vault-rewrap": vault_rewrap,
 }
 
 
 # The grants
+
+#: What follows ReEncrypt, which the emulator's KMS lacks. That it works, the store's tests show on
+#: the embedded KMS; that it may do no more, `tests/static`.
+NOT_REACHED = {
+    ("vault-rewrap", action)
+    for action in ("dynamodb:UpdateItem", "kms:ReEncryptFrom", "kms:ReEncryptTo")
+}
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,18 @@ def key(token: str) -> dict[str, Any]:
         return json.load(response)
 
 
+@pytest.fixture
+def credential(token: str) -> str:
+    """The id of a credential that the server holds."""
+    order = {"provider": "stripe", "name": "events", "credential": {"api_key": f"sk_test_{uuid.uuid4().hex}"}}
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    request = urllib.request.Request(
+        f"{URL}/api/credentials/save", json.dumps(order).encode(), headers, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)["id"]
+
+
 @pytest.fixture(scope="module")
 def cargo_lambda(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Invoke]:
     """`cargo lambda watch` on the server's state, and how to invoke a function there."""
@@ -115,8 +127,10 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def with_real(event: str, token: str, key: dict[str, Any], directory: Path) -> Path:
-    """The event with a real token, key, id and workspace."""
+def with_real(
+    event: str, token: str, key: dict[str, Any], directory: Path, credential: str = "none"
+) -> Path:
+    """The event with a real token, key, ids and workspace."""
     text = (ROOT / "events" / f"{event}.json").read_text()
     document = json.loads(text)
     sent = document.get("headers", {})
@@ -125,6 +139,7 @@ def with_real(event: str, token: str, key: dict[str, Any], directory: Path) -> P
         (sent.get("authorization", "no token in it"), f"Bearer {token}"),
         (example_key, key["api_key"]),
         ("key_EXAMPLEEXAMPLEEXAMPL", key["id"]),
+        ("cred_EXAMPLEEXAMPLEEXAMPL", credential),
         ('"acme"', json.dumps(WORKSPACE)),
     ]:
         text = text.replace(example, real)
@@ -146,17 +161,23 @@ def test_an_event_holds_examples_only(event: str) -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_event_is_answered(
-    event: str, invoke: Invoke, token: str, key: dict[str, Any], tmp_path: Path
+    event: str, invoke: Invoke, token: str, key: dict[str, Any], credential: str, tmp_path: Path
 ) -> None:
-    answer = invoke(function_of(event), with_real(event, token, key, tmp_path))
+    answer = invoke(function_of(event), with_real(event, token, key, tmp_path, credential))
     if event.startswith("authorize-"):
         assert answer["isAuthorized"] is True, answer
         assert answer["context"]["workspace"] == WORKSPACE
     elif event == "ledger-due":
         assert answer["more"] is False, answer
+    elif event == "secrets-check":
+        assert len(answer["secrets"]) == 7, answer
+    elif event == "integrations-test":
+        assert answer["unmade"] == 0, answer
+    elif event == "vault-rewrap":
+        assert answer["finished"] is True, answer
     else:
-        created = event in ("key-generate", "keys-rotate")
-        assert answer["statusCode"] == (201 if created else 200), answer
+        created = ("key-generate", "keys-rotate", "credentials-save", "integrations-create")
+        assert answer["statusCode"] == (201 if event in created else 200), answer
 
 
 def test_an_example_key_is_refused(invoke: Invoke) -> None:

@@ -18,6 +18,10 @@ use serde_json::{Value, json};
 
 use crate::token::Issuer;
 
+/// In every credential that the tests have sealed; `tests/leaks.py` looks for it where nobody may
+/// read one.
+pub const SEALED: &str = "NobodyMayReadThisOfASealedCredential";
+
 /// A server under test.
 #[derive(Clone)]
 pub struct Server {

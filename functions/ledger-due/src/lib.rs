@@ -10,19 +10,19 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aws_config::SdkConfig;
 use futures::future::join_all;
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use shared::{
     Error,
     lambda::{self, Env, EnvError, Function},
     ledger::{Due, Ledger},
     time,
 };
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// What is left of the time when work is broken off.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -49,11 +49,11 @@ struct Done {
 /// The function, for whichever engine hosts it.
 #[must_use]
 pub fn function() -> Function {
-    Function::scheduled(Deps::load, handle)
+    Function::timed(Deps::load, handle)
 }
 
 /// Fails if a subscription could not be counted, after all others were: somebody must look.
-async fn handle(deps: Arc<Deps>, deadline: Instant) -> Result<Done, lambda::Error> {
+async fn handle(deps: Arc<Deps>, _event: IgnoredAny, deadline: Instant) -> Result<Done, lambda::Error> {
     let (recounted, failed) = (AtomicU64::new(0), AtomicU64::new(0));
     let bucket = async |mut due: Due| {
         while let Some(page) = deps.ledger.recount_due(&mut due).await? {
@@ -63,7 +63,7 @@ async fn handle(deps: Arc<Deps>, deadline: Instant) -> Result<Done, lambda::Erro
         Ok::<_, Error>(())
     };
     let all = join_all(Due::at(time::now()).map(bucket));
-    let ended = timeout_at((deadline - MARGIN).into(), all).await;
+    let ended = timeout_at(deadline - MARGIN, all).await;
     let (recounted, failed) = (recounted.into_inner(), failed.into_inner());
     let more = ended.is_err();
     tracing::info!(recounted, failed, more, "what was due is counted");

@@ -1,6 +1,8 @@
 //! The command line.
 
+mod credentials;
 mod ledger;
+mod secrets;
 
 use std::{
     collections::BTreeMap,
@@ -51,6 +53,10 @@ enum Command {
     Endpoints(StateDirectory),
     /// Verify and rebuild the totals of a workspace
     Ledger(ledger::Commands),
+    /// Set, list and check the platform secrets, such as STRIPE_WEBHOOK_SECRET
+    Secrets(secrets::Secrets),
+    /// Bring in credentials that were kept elsewhere
+    Credentials(credentials::Credentials),
 }
 
 #[derive(Args)]
@@ -135,6 +141,8 @@ pub async fn run() -> ExitCode {
         Command::Invoke(options) => invoke(options).await,
         Command::Endpoints(options) => endpoints(&options),
         Command::Ledger(options) => ledger::run(options).await,
+        Command::Secrets(options) => secrets::run(options).await,
+        Command::Credentials(options) => credentials::run(options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

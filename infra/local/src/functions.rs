@@ -19,18 +19,25 @@ pub type Registry = BTreeMap<&'static str, Function>;
 #[must_use]
 pub fn registry() -> Registry {
     BTreeMap::from([
+        ("activity", activity::function()),
+        ("integrations", integrations::function()),
         ("authorize-key", authorize_key::function()),
         ("authorize-user", authorize_user::function()),
+        ("credentials", credentials::function()),
         ("docs", docs::function()),
         ("health", health::function()),
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
         ("ledger-due", ledger_due::function()),
+        ("integrations-test", integrations_test::function()),
+        ("secrets-check", secrets_check::function()),
+        ("settings", settings::function()),
         ("metrics", metrics::function()),
         ("sync-commissions", sync_commissions::function()),
         ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
+        ("vault-rewrap", vault_rewrap::function()),
     ])
 }
 

@@ -45,6 +45,18 @@ struct Request {
     grant_tokens: Vec<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct ReEncrypt {
+    ciphertext_blob: Option<String>,
+    #[serde(default)]
+    source_encryption_context: Context,
+    source_key_id: Option<String>,
+    #[serde(default)]
+    destination_encryption_context: Context,
+    destination_key_id: Option<String>,
+}
+
 impl Kms {
     /// The keys of the template, under the master key.
     pub fn new(master: [u8; 32], template: &Template) -> Self {
@@ -53,6 +65,9 @@ impl Kms {
 
     /// Answers one request of KMS's protocol.
     pub fn answer(&self, operation: &str, request: Value) -> Result<Value, ServiceError> {
+        if operation == "ReEncrypt" {
+            return self.re_encrypt(serde_json::from_value(request).map_err(ServiceError::malformed)?);
+        }
         let request: Request = serde_json::from_value(request).map_err(ServiceError::malformed)?;
         let symmetric = request.encryption_algorithm.as_deref().unwrap_or("SYMMETRIC_DEFAULT");
         if symmetric != "SYMMETRIC_DEFAULT" || !request.grant_tokens.is_empty() {
@@ -74,14 +89,8 @@ impl Kms {
             }
             "Decrypt" => {
                 let blob = decode(request.ciphertext_blob.as_deref())?;
-                let (key, plaintext) = self.open(&request.encryption_context, &blob)?;
-                let key = self.key(Some(&key))?;
-                if request.key_id.is_some() && self.key(request.key_id.as_deref())? != key {
-                    return Err(ServiceError::new(
-                        "IncorrectKeyException",
-                        "the ciphertext is of another key",
-                    ));
-                }
+                let (key, plaintext) =
+                    self.open_as(request.key_id.as_deref(), &request.encryption_context, &blob)?;
                 Ok(json!({
                     "KeyId": key_arn(key),
                     "Plaintext": BASE64_STANDARD.encode(plaintext),
@@ -123,6 +132,36 @@ impl Kms {
             }
             _ => Err(ServiceError::unknown("KMS", operation)),
         }
+    }
+
+    fn re_encrypt(&self, request: ReEncrypt) -> Result<Value, ServiceError> {
+        let destination = self.key(request.destination_key_id.as_deref())?;
+        let blob = decode(request.ciphertext_blob.as_deref())?;
+        let (source, plaintext) =
+            self.open_as(request.source_key_id.as_deref(), &request.source_encryption_context, &blob)?;
+        let blob = self.seal(destination, &request.destination_encryption_context, &plaintext)?;
+        Ok(json!({
+            "CiphertextBlob": BASE64_STANDARD.encode(blob),
+            "SourceKeyId": key_arn(source),
+            "KeyId": key_arn(destination),
+            "SourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+            "DestinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        }))
+    }
+
+    /// As [`Self::open`], if the key is the one that is expected, when one is, and still there.
+    fn open_as(
+        &self,
+        expected: Option<&str>,
+        context: &Context,
+        blob: &[u8],
+    ) -> Result<(&str, Vec<u8>), ServiceError> {
+        let (key, plaintext) = self.open(context, blob)?;
+        let key = self.key(Some(&key))?;
+        if expected.is_some() && self.key(expected)? != key {
+            return Err(ServiceError::new("IncorrectKeyException", "the ciphertext is of another key"));
+        }
+        Ok((key, plaintext))
     }
 
     /// Encrypts under the key of this name, bound to the context.

@@ -2,82 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
 mod common;
+mod program;
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use common::send;
+use program::{Server, run, text, token};
 use serde_json::{Value, json};
-
-fn tidegate(state: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    for name in ["TIDEGATE_PORT", "TIDEGATE_STATE", "TIDEGATE_AWS_PORT", "TIDEGATE_LOG"] {
-        command.env_remove(name);
-    }
-    command.args(arguments).env("TIDEGATE_STATE", state);
-    command
-}
-
-fn run(state: &Path, arguments: &[&str]) -> Output {
-    tidegate(state, arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A running server, which dies with the test.
-struct Server {
-    process: Child,
-    url: String,
-    greeting: Vec<String>,
-}
-
-impl Server {
-    fn start(state: &Path, arguments: &[&str]) -> Self {
-        let mut command = tidegate(state, &[&["serve", "--port", "0"], arguments].concat());
-        let log = File::options().create(true).append(true).open(state.with_extension("log")).unwrap();
-        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let first = lines.next().unwrap_or_default();
-        let url = first.strip_prefix("Tidegate serves at ").unwrap_or_else(|| panic!("{first}")).to_owned();
-        let greeting = lines.take(6).collect();
-        Self { process, url, greeting }
-    }
-
-    fn signal(&mut self, name: &str) -> std::process::ExitStatus {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
-        self.process.wait().unwrap()
-    }
-
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn token(state: &Path, role: &str) -> String {
-    let output = run(state, &["token", "--role", role, "--workspace", "acme"]);
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    let text = text(&output.stdout);
-    assert_eq!(text.lines().count(), 1, "nothing but the token");
-    text.trim().to_owned()
-}
 
 async fn generate(url: &str, token: &str, name: &str) -> common::Answer {
     let bearer = format!("Authorization: Bearer {token}");

@@ -58,6 +58,23 @@ async fn kms_binds_ciphertexts_to_their_key_and_context() {
     let opened =
         decrypt(generated.ciphertext_blob().unwrap()).encryption_context("a", "b").send().await.unwrap();
     assert_eq!(opened.plaintext(), generated.plaintext());
+
+    // The same content, wrapped anew and bound elsewhere; nobody has seen it.
+    let old = generated.ciphertext_blob().unwrap();
+    let move_to = |key: &str| kms.re_encrypt().ciphertext_blob(old.clone()).destination_key_id(key);
+    let moved = move_to("OtherKey").source_encryption_context("a", "b").source_key_id("alias/data");
+    let moved = moved.destination_encryption_context("a", "c").send().await.unwrap();
+    assert_eq!(moved.source_key_id(), Some("arn:aws:kms:local:000000000000:key/Key"));
+    assert_eq!(moved.key_id(), Some("arn:aws:kms:local:000000000000:key/OtherKey"));
+    let moved = moved.ciphertext_blob.unwrap();
+    let opened = decrypt(&moved).encryption_context("a", "c").key_id("OtherKey").send().await.unwrap();
+    assert_eq!(opened.plaintext(), generated.plaintext());
+    assert!(decrypt(&moved).encryption_context("a", "b").send().await.is_err());
+    let elsewhere = move_to("Key").source_encryption_context("a", "x").send().await.unwrap_err();
+    assert!(elsewhere.into_service_error().is_invalid_ciphertext_exception());
+    let other = move_to("Key").source_encryption_context("a", "b").source_key_id("OtherKey").send().await;
+    assert!(other.unwrap_err().into_service_error().is_incorrect_key_exception());
+
     let described = kms.describe_key().key_id("alias/data").send().await.unwrap().key_metadata.unwrap();
     assert_eq!((described.key_id(), described.enabled()), ("Key", true));
     running.runner.stop().await;

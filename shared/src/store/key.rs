@@ -22,6 +22,17 @@
 //! | `Ledger` | … of a day      | `PERFORMERDAYS#<w>#<bucket>` | `<date>#<currency>#<username>` | range of days, of each bucket |
 //! | `Ledger` | rebuilds        | `REBUILDS#<w>`             | `REBUILDS`               | get, by `rebuild`: its corrections are made once |
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
+//! | `Activity` | … by target     | gsi1 `TARGET#<w>#<target>` | `<time>#<id>`            | list of one target |
+//! | `Activity` | … by actor      | gsi2 `ACTOR#<w>#<actor>`   | `<time>#<id>`            | list of one actor |
+//! | `Integrations` | integration | `WORKSPACE#<w>`            | `INTEGRATION#<id>`       | get; list per workspace, ids being in order of creation |
+//! | `Integrations` | … to be tested | gsi1 `TESTS#<bucket>`   | `<time>#<w>#<id>`        | those of all workspaces that are due |
+//! | `Integrations` | version     | `INTEGRATION#<w>#<id>`     | `VERSION#<number>`       | get; list, newest first |
+//! | `Integrations` | settings of a service | `SERVICES#<w>`      | `SERVICE#<service>`      | get; all of a workspace |
+//! | `Integrations` | findings of the secrets check | `PLATFORM`    | `SECRETS`                | get, by `secrets-check` |
+//! | `Vault` | sealed secret      | `SEALED#<w>#<id>`          | `SEALED`                 | get |
+//! | `Vault` | … by age of its wrapping | gsi2 `WRAPPED#<bucket>` | seconds since 1970    | `vault-rewrap`, oldest first |
+//! | `Vault` | credential         | `CREDENTIALS#<w>`          | `CREDENTIAL#<id>`        | get; list per workspace, newest first |
+//! | `Vault` | … by provider      | gsi1 `CREDENTIALS#<w>#<provider>` | `CREDENTIAL#<id>` | list of one provider, newest first |
 //!
 //! Ceilings. A partition takes 1,000 write units a second, a transactional write of a small row
 //! is 2 units.
@@ -41,6 +52,11 @@
 //! - `TOP#<w>#<currency>` takes 2 units for each performer whom a transaction moves: 500 a
 //!   second in one currency.
 //! - `DUE#<bucket>`: 4,000 units a second over all workspaces, for subscriptions only.
+//! - An integration's row is written by people and by its tests, four times a day. `TESTS#<bucket>`
+//!   takes two index writes a test: [`TEST_BUCKETS`] of them take 2,000 tests a second.
+//! - `TARGET#` and `ACTOR#` take what is done to one thing or by one actor: 500 entries a second.
+//! - `WRAPPED#<bucket>`: each of [`WRAPPED_BUCKETS`] takes 1,000 secrets a second, sealed or
+//!   wrapped anew, all workspaces together.
 //! - Nothing else is written more than a few times a day.
 //!
 //! `MONTH#` sorts before `SUM#` and that before `USER#`: the last months, the totals and the
@@ -163,13 +179,101 @@ impl Key {
         Self { pk: format!("REBUILDS#{workspace}"), sk: "REBUILDS".to_owned() }
     }
 
+    pub(crate) fn service(workspace: &Workspace, service: &str) -> Self {
+        Self { pk: services(workspace), sk: format!("SERVICE#{service}") }
+    }
+
+    /// What is wrong with the deployment's own secrets.
+    pub(crate) fn platform_secrets() -> Self {
+        Self { pk: "PLATFORM".to_owned(), sk: "SECRETS".to_owned() }
+    }
+
     pub(crate) fn activity(workspace: &Workspace, at: DateTime<Utc>, id: &str) -> Self {
-        Self {
-            pk: format!("WORKSPACE#{workspace}#{}", at.format("%Y-%m")),
-            sk: format!("{}#{id}", sortable(at)),
-        }
+        Self { pk: activity_of_month(workspace, at.date_naive()), sk: format!("{}#{id}", sortable(at)) }
     }
 }
+
+/// The partition of a workspace's settings of services.
+pub(crate) fn services(workspace: &Workspace) -> String {
+    format!("SERVICES#{workspace}")
+}
+
+impl Key {
+    pub(crate) fn integration(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: format!("WORKSPACE#{workspace}"), sk: format!("INTEGRATION#{id}") }
+    }
+
+    pub(crate) fn integration_version(workspace: &Workspace, id: &str, version: u64) -> Self {
+        Self { pk: format!("INTEGRATION#{workspace}#{id}"), sk: format!("VERSION#{version:010}") }
+    }
+}
+
+/// Partitions among which the integrations to be tested are spread.
+pub const TEST_BUCKETS: u8 = 4;
+
+/// A partition in `gsi1` of the integrations to be tested.
+pub(crate) fn tests(bucket: u8) -> String {
+    format!("TESTS#{bucket}")
+}
+
+/// The partition in `gsi1` in which one integration stands; the end of its id is random.
+pub(crate) fn tests_of(id: &str) -> String {
+    tests(id.bytes().last().unwrap_or_default() % TEST_BUCKETS)
+}
+
+/// Sort key in `gsi1` of an integration to be tested at `time`.
+pub(crate) fn test_at(time: DateTime<Utc>, workspace: &Workspace, id: &str) -> String {
+    format!("{}#{workspace}#{id}", sortable(time))
+}
+
+/// The workspace and the id in such a key.
+pub(crate) fn test_of(key: &str) -> Option<(&str, &str)> {
+    key.split_once('#')?.1.split_once('#')
+}
+
+/// Partitions of the index that finds secrets by the age of their wrapping.
+pub(crate) const WRAPPED_BUCKETS: u32 = 4;
+
+/// The partition of that index which holds this secret.
+pub(crate) fn wrapped(id: &str) -> String {
+    wrapped_bucket(crc32fast::hash(id.as_bytes()) % WRAPPED_BUCKETS)
+}
+
+/// A partition of that index.
+pub(crate) fn wrapped_bucket(bucket: u32) -> String {
+    format!("WRAPPED#{bucket}")
+}
+
+impl Key {
+    pub(crate) fn sealed(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: format!("SEALED#{workspace}#{id}"), sk: "SEALED".to_owned() }
+    }
+
+    /// Workspace and id of the sealed secret whose key this is.
+    pub(crate) fn of_sealed(&self) -> Option<(Workspace, &str)> {
+        let (workspace, id) = self.pk.strip_prefix("SEALED#")?.split_once('#')?;
+        Some((workspace.parse().ok()?, id))
+    }
+
+    pub(crate) fn credential(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: credentials(workspace), sk: format!("{CREDENTIAL}{id}") }
+    }
+}
+
+/// How the sort key of every credential begins, in the table and in `gsi1`.
+pub(crate) const CREDENTIAL: &str = "CREDENTIAL#";
+
+/// The partition of a workspace's credentials.
+pub(crate) fn credentials(workspace: &Workspace) -> String {
+    format!("CREDENTIALS#{workspace}")
+}
+
+/// The partition of a workspace's credentials of one provider, in `gsi1`.
+pub(crate) fn credentials_of(workspace: &Workspace, provider: &str) -> String {
+    format!("CREDENTIALS#{workspace}#{provider}")
+}
+
+/// Which counter of a workspace's users.
 
 /// A kind of entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -345,6 +449,21 @@ pub(crate) fn bucket(id: &str) -> u8 {
 /// Sort key of an entity in `gsi1`.
 pub(crate) fn by_time(at: DateTime<Utc>, id: &str) -> String {
     format!("{}#{id}", sortable(at))
+}
+
+/// The partition of the activity in the month of a day.
+pub(crate) fn activity_of_month(workspace: &Workspace, day: NaiveDate) -> String {
+    format!("WORKSPACE#{workspace}#{}", day.format("%Y-%m"))
+}
+
+/// The partition in `gsi1` of the activity on one thing.
+pub(crate) fn activity_of_target(workspace: &Workspace, target: &str) -> String {
+    format!("TARGET#{workspace}#{target}")
+}
+
+/// The partition in `gsi2` of what one person or function did.
+pub(crate) fn activity_of_actor(workspace: &Workspace, actor: &str) -> String {
+    format!("ACTOR#{workspace}#{actor}")
 }
 
 /// A time whose text sorts as the time does.

@@ -109,6 +109,10 @@ pub(crate) fn n(number: impl Into<i128>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }
 
+pub(crate) fn b(bytes: Vec<u8>) -> AttributeValue {
+    AttributeValue::B(aws_sdk_dynamodb::primitives::Blob::new(bytes))
+}
+
 /// A numeric attribute; absent counts as zero, as `ADD` makes it.
 pub(crate) fn number<T: std::str::FromStr + Default>(item: &Item, name: &str) -> T {
     item.get(name).and_then(|value| value.as_n().ok()).and_then(|text| text.parse().ok()).unwrap_or_default()

@@ -2,12 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod activity;
+mod credentials;
 mod due;
+mod integrations;
 mod keys;
 mod ledger;
 mod metrics;
+mod secrets;
+mod services;
 mod users;
+mod vault;
 mod verify;
+mod wire;
 
 use chrono::{DateTime, Utc};
 use shared::identity::{Person, Role};
