@@ -99,13 +99,6 @@ impl Fields {
         self.errors.push(FieldError::new(format!("{}{name}", self.path), message));
     }
 
-    /// Whether nothing was noted of this field so far.
-    #[must_use]
-    pub fn is_good(&self, name: &str) -> bool {
-        let field = format!("{}{name}", self.path);
-        !self.errors.iter().any(|error| error.field == field)
-    }
-
     /// Succeeds when every field was taken and none was refused.
     pub fn finish(mut self) -> Result<(), Vec<FieldError>> {
         for name in self.map.keys() {

@@ -218,8 +218,8 @@ impl Credentials {
         let more = found.last_evaluated_key.is_some();
         let records: Vec<Record> =
             found.items.unwrap_or_default().into_iter().map(store::entity).collect::<Result<_, _>>()?;
-        let last = records.last().filter(|_| more);
-        let next_cursor = last.map(|last| cursor::encode(workspace, &list, &last.id));
+        let next_cursor =
+            records.last().filter(|_| more).map(|record| cursor::encode(workspace, &list, &record.id));
         Ok(Page { credentials: records.into_iter().map(Record::view).collect(), next_cursor })
     }
 

@@ -106,9 +106,12 @@ impl Watch {
 }
 
 fn compare(known: &Known, found: &[Status]) -> (Known, Vec<Change>) {
-    let changed = |status: &&Status| known.findings.get(&status.name).copied() != status.finding;
-    let changes = found.iter().filter(changed);
-    let changes = changes.map(|status| Change { name: status.name, finding: status.finding }).collect();
+    let differs = |status: &&Status| known.findings.get(&status.name).copied() != status.finding;
+    let changes = found
+        .iter()
+        .filter(differs)
+        .map(|status| Change { name: status.name, finding: status.finding })
+        .collect();
     let findings = found.iter().filter_map(|status| Some((status.name, status.finding?))).collect();
     (Known { revision: known.revision + 1, findings }, changes)
 }

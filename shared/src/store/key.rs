@@ -273,8 +273,6 @@ pub(crate) fn credentials_of(workspace: &Workspace, provider: &str) -> String {
     format!("CREDENTIALS#{workspace}#{provider}")
 }
 
-/// Which counter of a workspace's users.
-
 /// A kind of entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
