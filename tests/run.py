@@ -19,7 +19,9 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
+
+import boto3
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "emulator"))
@@ -172,7 +174,42 @@ def on_runner(count: Count, runner: Runner) -> None:
     count.run("end to end on the runner", [*END_TO_END, *THREADS], environment)
     count.run("functions under cargo lambda", pytest("tests/functions"), environment)
     count.run("the API as its document says", [sys.executable, "tests/fuzz.py"], environment)
+    verify_ledgers(count, runner)
     sealed(count, "what the runner left behind", leaks.files(runner.state, runner.log))
+
+
+def verify_ledgers(count: Count, runner: Runner) -> None:
+    """Whatever the tests did: in each of their workspaces every total is what the entities come to."""
+    begin = time.monotonic()
+    tidegate = [BINARIES / "tidegate"]
+    told = subprocess.run(
+        [*tidegate, "endpoints", "--state", runner.state], check=True, capture_output=True, text=True
+    ).stdout
+    variables = dict(line.split("=", 1) for line in told.splitlines())
+    table = boto3.resource(
+        "dynamodb",
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        region_name=variables["AWS_REGION"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+    ).Table(variables["LEDGER_TABLE"])
+    workspaces: set[str] = set()
+    start: dict[str, Any] = {}
+    while True:
+        page = table.scan(ProjectionExpression="pk", **start)
+        workspaces |= {row["pk"].split("#")[1] for row in page["Items"]}
+        if "LastEvaluatedKey" not in page:
+            break
+        start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+    failed = 0
+    for workspace in sorted(workspaces):
+        command = [*tidegate, "ledger", "verify", f"--workspace={workspace}", "--state", runner.state]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            failed += 1
+            print(done.stdout, done.stderr, flush=True)
+    # Without a workspace nothing was shown.
+    count.add("totals verified", len(workspaces) - failed, failed + (not workspaces), time.monotonic() - begin)
 
 
 def sealed(count: Count, name: str, places: Iterator[tuple[str, bytes]]) -> None:

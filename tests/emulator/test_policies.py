@@ -341,6 +341,27 @@ def metrics() -> None:
             raise Failed(f"{path}: {answer}")
 
 
+def ledger_due() -> None:
+    """Counts a trial again that ended, whose customer then pays."""
+    key = Workspace().key()
+    ends = time.time() + 2
+    subscription = {
+        "id": "subscription-1",
+        "customer": "customer-1",
+        "plan": "pro",
+        "status": "trialing",
+        "currency": "USD",
+        "items": [{"unit_amount": 1000, "interval": "month"}],
+        "started_at": "2026-01-01T00:00:00Z",
+        "trial_ends_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)),
+        "updated_at": "2026-01-01T00:00:00Z",
+    }
+    with_key(key, "PUT", "/api/ingest/subscriptions", {"items": [subscription]})
+    time.sleep(2.1)
+    if invoke("ledger-due", {})["recounted"] < 1:
+        raise Failed("nothing was due")
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -364,6 +385,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "ingest": ingest,
     "key-generate": key_generate,
     "keys": keys,
+    "ledger-due": ledger_due,
     "metrics": metrics,
     "sync-commissions": sync_commissions,
     "sync-revenue": sync_revenue,

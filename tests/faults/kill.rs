@@ -55,7 +55,7 @@ async fn write(key: Key, next: Arc<AtomicUsize>, acknowledged: Arc<Mutex<Vec<usi
     }
 }
 
-async fn wait_for(key: &Key) {
+pub(super) async fn wait_for(key: &Key) {
     while key.server().get("/api/health").try_send().await.is_err() {
         sleep(Duration::from_millis(10)).await;
     }

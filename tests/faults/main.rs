@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod kill;
+mod ledger;
 mod start;
 
 use std::{

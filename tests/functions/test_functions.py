@@ -167,6 +167,8 @@ def test_an_event_is_answered(
     if event.startswith("authorize-"):
         assert answer["isAuthorized"] is True, answer
         assert answer["context"]["workspace"] == WORKSPACE
+    elif event == "ledger-due":
+        assert answer["more"] is False, answer
     elif event == "secrets-check":
         assert len(answer["secrets"]) == 7, answer
     elif event == "integrations-test":

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod credentials;
+mod ledger;
 mod secrets;
 
 use std::{
@@ -50,6 +51,8 @@ enum Command {
     /// They put single functions on the same state:
     /// tidegate endpoints > .env && cargo lambda watch --env-file .env
     Endpoints(StateDirectory),
+    /// Verify and rebuild the totals of a workspace
+    Ledger(ledger::Commands),
     /// Set, list and check the platform secrets, such as `STRIPE_WEBHOOK_SECRET`
     Secrets(secrets::Secrets),
     /// Bring in credentials that were kept elsewhere
@@ -137,6 +140,7 @@ pub async fn run() -> ExitCode {
         Command::Token(options) => token(&options),
         Command::Invoke(options) => invoke(options).await,
         Command::Endpoints(options) => endpoints(&options),
+        Command::Ledger(options) => ledger::run(options).await,
         Command::Secrets(options) => secrets::run(options).await,
         Command::Credentials(options) => credentials::run(options).await,
     };

@@ -29,6 +29,7 @@ pub fn registry() -> Registry {
         ("ingest", ingest::function()),
         ("key-generate", key_generate::function()),
         ("keys", keys::function()),
+        ("ledger-due", ledger_due::function()),
         ("integrations-test", integrations_test::function()),
         ("secrets-check", secrets_check::function()),
         ("settings", settings::function()),

@@ -129,6 +129,12 @@ impl Attached {
         Ok(Env::of(function.environment))
     }
 
+    /// The environments of all functions together.
+    pub fn environment(&self) -> Result<Env, StartError> {
+        let functions = template_of(&self.running)?.functions;
+        Ok(Env::of(functions.into_values().flat_map(|function| function.environment)))
+    }
+
     /// Ends what was started for this.
     pub async fn leave(self) {
         if let Some(runner) = self.own {

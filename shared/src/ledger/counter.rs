@@ -162,8 +162,35 @@ pub enum Row {
     PerformerDay(NaiveDate, Currency, String),
 }
 
+impl Row {
+    /// Whose counters it holds.
+    pub(super) fn book(&self) -> Book {
+        match self {
+            Self::Total(book, _) => *book,
+            Self::Performer(..) | Self::PerformerDay(..) => Book::Commissions,
+        }
+    }
+}
+
+/// As its key spells it, without the shard.
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Total(book, Counter::Sum) => write!(f, "{}#SUM", book.name()),
+            Self::Total(book, Counter::Day(day)) => write!(f, "{}#DAY#{day}", book.name()),
+            Self::Total(book, Counter::Month(first)) => {
+                write!(f, "{}#MONTH#{}", book.name(), first.format("%Y-%m"))
+            }
+            Self::Performer(currency, username) => write!(f, "PERFORMER#{currency}#{username}"),
+            Self::PerformerDay(day, currency, username) => {
+                write!(f, "PERFORMERDAY#{day}#{currency}#{username}")
+            }
+        }
+    }
+}
+
 /// Attributes of one row that a transaction moves at most: DynamoDB takes expressions of 4 KB.
-const ATTRIBUTES_MAX: usize = 250;
+pub(super) const ATTRIBUTES_MAX: usize = 250;
 
 /// How far counters move: by row and attribute. Adding deltas of several changes is what one
 /// transaction applies for all of them.
@@ -222,6 +249,21 @@ impl Deltas {
             }
         }
         Some(rows)
+    }
+
+    /// How far one counter moves.
+    pub(super) fn get(&self, row: &Row, attribute: &str) -> i128 {
+        self.0.get(row).and_then(|attributes| attributes.get(attribute)).copied().unwrap_or_default()
+    }
+
+    /// How many rows move.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Leaves away the rows that `keeps` does not pick.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&Row) -> bool) {
+        self.0.retain(|row, _| keeps(row));
     }
 
     /// The rows that move, each with its attributes.

@@ -22,10 +22,11 @@ mod entity;
 mod group;
 mod read;
 mod store;
+mod verify;
 mod word;
 mod write;
 
-pub use due::Due;
+pub use due::{Due, Recounted};
 pub use entity::Entity;
 pub use read::{
     AsOf, CommissionShown, CommissionTotals, Commissions, CommissionsDay, CurrencyRevenue, Explained,
@@ -34,6 +35,9 @@ pub use read::{
     UserPage, UserQuery, UserTotals, UsersDay, Window, query,
 };
 pub use store::Ledger;
+pub use verify::{Difference, Progress, Rebuild, Report, Tell};
+
+pub use crate::store::key::Kind;
 
 use serde::Serialize;
 

@@ -252,7 +252,11 @@ impl Ledger {
     }
 
     /// The counters' part of a transaction, on a shard that is chosen by chance.
-    fn counters(&self, workspace: &Workspace, deltas: &Deltas) -> Result<Vec<TransactWriteItem>, Error> {
+    pub(super) fn counters(
+        &self,
+        workspace: &Workspace,
+        deltas: &Deltas,
+    ) -> Result<Vec<TransactWriteItem>, Error> {
         let shard = id::random_below(SHARDS);
         deltas
             .rows()

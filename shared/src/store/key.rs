@@ -20,6 +20,7 @@
 //! | `Ledger` | performer       | `PERFORMERS#<w>#<bucket>`  | `<currency>#<username>`  | pages, by `verify` |
 //! | `Ledger` | … by total      | gsi2 `TOP#<w>#<currency>`  | total                    | the first few |
 //! | `Ledger` | … of a day      | `PERFORMERDAYS#<w>#<bucket>` | `<date>#<currency>#<username>` | range of days, of each bucket |
+//! | `Ledger` | rebuilds        | `REBUILDS#<w>`             | `REBUILDS`               | get, by `rebuild`: its corrections are made once |
 //! | `Activity` | entry           | `WORKSPACE#<w>#<month>`    | `<time>#<id>`            | list, newest first |
 //! | `Activity` | … by target     | gsi1 `TARGET#<w>#<target>` | `<time>#<id>`            | list of one target |
 //! | `Activity` | … by actor      | gsi2 `ACTOR#<w>#<actor>`   | `<time>#<id>`            | list of one actor |
@@ -173,6 +174,11 @@ impl Key {
         Self { pk: performer_days(workspace, bucket(username)), sk: format!("{day}#{currency}#{username}") }
     }
 
+    /// Counts the transactions by which counters were corrected.
+    pub(crate) fn rebuilds(workspace: &Workspace) -> Self {
+        Self { pk: format!("REBUILDS#{workspace}"), sk: "REBUILDS".to_owned() }
+    }
+
     pub(crate) fn service(workspace: &Workspace, service: &str) -> Self {
         Self { pk: services(workspace), sk: format!("SERVICE#{service}") }
     }
@@ -291,6 +297,17 @@ impl Kind {
             Self::Commission => "COMMISSION",
         }
     }
+
+    /// As people read it.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::User => "users",
+            Self::Subscription => "subscriptions",
+            Self::Transaction => "transactions",
+            Self::Commission => "commissions",
+        }
+    }
 }
 
 /// Totals that are read together.
@@ -305,7 +322,7 @@ pub enum Book {
 }
 
 impl Book {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Users => "USERS",
             Self::Revenue => "REVENUE",
@@ -377,6 +394,34 @@ pub(crate) fn entity_of(pk: &str, sk: &str) -> Option<(Workspace, String)> {
     let workspace = pk.split('#').nth(1)?.parse().ok()?;
     let (_, id) = sk.split_once('#')?;
     Some((workspace, id.to_owned()))
+}
+
+/// How many partitions a kind of entity has.
+pub(crate) fn buckets(kind: Kind) -> u8 {
+    match kind {
+        Kind::User => 1,
+        Kind::Subscription | Kind::Transaction | Kind::Commission => BUCKETS,
+    }
+}
+
+/// Before the first row that begins so, and after the last, where keys go on with ids and dates.
+pub(crate) fn ends(prefix: &str) -> (String, String) {
+    (prefix.to_owned(), format!("{prefix}\u{7f}"))
+}
+
+/// The id in the sort key of an earlier version.
+pub(crate) fn history_id(sk: &str) -> Option<&str> {
+    sk.strip_prefix("HISTORY#")?.split_once('#').map(|(id, _)| id)
+}
+
+/// One of the partitions of totals.
+pub(crate) fn totals(workspace: &Workspace, shard: u8) -> String {
+    format!("TOTALS#{workspace}#{shard}")
+}
+
+/// One of the partitions of performers.
+pub(crate) fn performers(workspace: &Workspace, bucket: u8) -> String {
+    format!("PERFORMERS#{workspace}#{bucket}")
 }
 
 /// One of the partitions of performers' days.

@@ -20,18 +20,18 @@ use crate::at;
 
 const NOW: &str = "2026-05-31T12:00:00Z";
 
-fn ledger(embedded: &Embedded) -> Ledger {
+pub(crate) fn ledger(embedded: &Embedded) -> Ledger {
     let env = Env::of([("LEDGER_TABLE", "LedgerTable"), ("TIME_ZONE", "UTC")]);
     Ledger::load(&env, &embedded.sdk()).unwrap()
 }
 
-fn acme() -> Workspace {
+pub(crate) fn acme() -> Workspace {
     "acme".parse().unwrap()
 }
 
 /// All rows, by key. Shards of counters are summed up; what only tells how often or when a row
 /// was written is left away.
-async fn rows(embedded: &Embedded) -> BTreeMap<String, BTreeMap<String, String>> {
+pub(crate) async fn rows(embedded: &Embedded) -> BTreeMap<String, BTreeMap<String, String>> {
     let client = Client::new(&embedded.sdk());
     let mut rows = BTreeMap::<_, BTreeMap<String, String>>::new();
     let mut pages = client.scan().table_name("LedgerTable").into_paginator().items().send();
@@ -65,12 +65,12 @@ async fn rows(embedded: &Embedded) -> BTreeMap<String, BTreeMap<String, String>>
     rows
 }
 
-fn day(number: i64) -> DateTime<Utc> {
+pub(crate) fn day(number: i64) -> DateTime<Utc> {
     at("2026-03-01T10:00:00Z") + Duration::hours(number * 9)
 }
 
 /// A version of an entity of each kind; versions differ in all that counts.
-fn item(kind: &str, id: usize, version: i64) -> Value {
+pub(crate) fn item(kind: &str, id: usize, version: i64) -> Value {
     let nth = |words: &[&'static str]| words[usize::try_from(version).unwrap() % words.len()];
     let of_id = |words: &[&'static str]| words[id % words.len()];
     let mut item = match kind {
@@ -104,7 +104,7 @@ fn item(kind: &str, id: usize, version: i64) -> Value {
     item
 }
 
-fn entity<E: Entity>(kind: &str, id: usize, version: i64) -> E {
+pub(crate) fn entity<E: Entity>(kind: &str, id: usize, version: i64) -> E {
     let parsed = E::parse("items[0]", item(kind, id, version), at(NOW));
     parsed.unwrap_or_else(|errors| panic!("{kind}: {errors:?}"))
 }
@@ -198,37 +198,6 @@ async fn the_largest_subscription_that_is_taken_fits_into_its_transaction() {
         let item = Subscription::parse("items[0]", item, at(NOW)).unwrap();
         ledger.put(&acme(), vec![item], at(NOW)).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn what_time_changes_is_found_by_its_index_and_counted_once() {
-    let embedded = Embedded::memory().await.unwrap();
-    let ledger = ledger(&embedded);
-    let mut trial = item("subscription", 1, 0);
-    trial["trial_ends_at"] = json!("2026-06-10T00:00:00Z");
-    trial["discounts"] = json!([]);
-    let trial = Subscription::parse("items[0]", trial, at(NOW)).unwrap();
-    ledger.put(&acme(), vec![trial], at(NOW)).await.unwrap();
-    let due = async |now: &str| {
-        let buckets = Ledger::due_buckets().map(|bucket| ledger.due(bucket, at(now), 10));
-        join_all(buckets).await.into_iter().flat_map(Result::unwrap).collect::<Vec<_>>()
-    };
-    let sum = async |name: &str| rows(&embedded).await["TOTALS#acme REVENUE#SUM"].get(name).cloned();
-    assert_eq!(due("2026-06-09T23:59:59Z").await, []);
-    assert_eq!(sum("subs:trialing:paid").await.as_deref(), Some("1"));
-    let found = due("2026-06-10T00:00:00Z").await;
-    assert_eq!(found.len(), 1);
-    assert_eq!((&found[0].workspace, found[0].id.as_str()), (&acme(), "subscription-1"));
-    // Two at once, and again: counted once.
-    let recount = async || ledger.recount(&acme(), [found[0].id.clone()], at("2026-06-10T00:00:00Z")).await;
-    let (one, other) = futures::future::join(recount(), recount()).await;
-    one.and(other).unwrap();
-    recount().await.unwrap();
-    assert_eq!(
-        (sum("subs:trialing:paid").await, sum("subs:active:paid").await.as_deref()),
-        (None, Some("1"))
-    );
-    assert_eq!(due("2027-01-01T00:00:00Z").await, []);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod activity;
 mod credentials;
+mod due;
 mod integrations;
 mod keys;
 mod ledger;
@@ -12,6 +13,7 @@ mod secrets;
 mod services;
 mod users;
 mod vault;
+mod verify;
 mod wire;
 
 use chrono::{DateTime, Utc};
