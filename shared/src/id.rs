@@ -1,4 +1,4 @@
-//! Random text and ids, in base62.
+//! Random text and ids, in base62, and bytes in hexadecimal.
 
 use chrono::{DateTime, Utc};
 
@@ -11,6 +11,13 @@ pub(crate) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcde
 pub fn generate(kind: &str, now: DateTime<Utc>) -> String {
     let millis = u64::try_from(now.timestamp_millis()).unwrap_or_default();
     format!("{kind}_{}{}", number(millis, 8), random(12))
+}
+
+/// Bytes as lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Uniform random characters: 5.95 bits each.

@@ -50,10 +50,9 @@ pub fn function() -> Function {
 async fn handle(deps: Arc<Deps>, order: Order) -> Result<Progress, lambda::Error> {
     let now = time::now();
     let before = order.wrapped_before.unwrap_or(now - AGE);
-    let progress =
-        deps.vault.rewrap(before, Instant::now() + BUDGET, now).await.inspect_err(|error| {
-            tracing::error!(causes = error.causes(), "not everything was wrapped anew")
-        })?;
+    let progress = deps.vault.rewrap(before, Instant::now() + BUDGET, now).await.inspect_err(|error| {
+        tracing::error!(causes = error.causes(), "not everything was wrapped anew");
+    })?;
     if progress.refused > 0 {
         // Fails, so that somebody is told: the rows are named in the log.
         return Err(format!("{} sealed secrets were altered", progress.refused).into());

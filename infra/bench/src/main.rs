@@ -8,6 +8,7 @@ mod measure;
 mod price;
 mod report;
 mod tls;
+mod vault;
 
 use std::{collections::HashMap, env, fs, path::PathBuf, process::ExitCode};
 
@@ -112,11 +113,19 @@ async fn measure_all(arguments: &Arguments, directory: &std::path::Path) -> Resu
         eprintln!("{}: {}", case.function, report::operations(&comparison.calls));
         results.push((case, comparison));
     }
-    if results.is_empty() {
+    let mut vault = Vec::new();
+    if arguments.only.is_empty() || arguments.only.iter().any(|only| only == "vault") {
+        vault = vault::measure(effort.warm.div_ceil(10)).await?;
+    }
+    if results.is_empty() && vault.is_empty() {
         return Err("no such function".into());
     }
 
-    let wrong = report::wrong_calls(&results);
+    let mut wrong = report::wrong_calls(&results);
+    wrong.extend(vault::wrong(&vault));
+    if !vault.is_empty() {
+        eprintln!("{}", vault::table(&vault));
+    }
     if !arguments.quick {
         println!("{}", report::figures(&results));
         println!("Ratios to the floor:\n\n{}", report::ratios(&results));

@@ -53,7 +53,7 @@ enum Command {
     Endpoints(StateDirectory),
     /// Verify and rebuild the totals of a workspace
     Ledger(ledger::Commands),
-    /// Set, list and check the platform secrets, such as STRIPE_WEBHOOK_SECRET
+    /// Set, list and check the platform secrets, such as `STRIPE_WEBHOOK_SECRET`
     Secrets(secrets::Secrets),
     /// Bring in credentials that were kept elsewhere
     Credentials(credentials::Credentials),

@@ -66,7 +66,7 @@ impl Kms {
     /// Answers one request of KMS's protocol.
     pub fn answer(&self, operation: &str, request: Value) -> Result<Value, ServiceError> {
         if operation == "ReEncrypt" {
-            return self.re_encrypt(serde_json::from_value(request).map_err(ServiceError::malformed)?);
+            return self.re_encrypt(&serde_json::from_value(request).map_err(ServiceError::malformed)?);
         }
         let request: Request = serde_json::from_value(request).map_err(ServiceError::malformed)?;
         let symmetric = request.encryption_algorithm.as_deref().unwrap_or("SYMMETRIC_DEFAULT");
@@ -134,7 +134,7 @@ impl Kms {
         }
     }
 
-    fn re_encrypt(&self, request: ReEncrypt) -> Result<Value, ServiceError> {
+    fn re_encrypt(&self, request: &ReEncrypt) -> Result<Value, ServiceError> {
         let destination = self.key(request.destination_key_id.as_deref())?;
         let blob = decode(request.ciphertext_blob.as_deref())?;
         let (source, plaintext) =

@@ -30,11 +30,11 @@ pub(super) struct Record {
     pub(super) updated_by: String,
     /// What the provider said last of this very secret.
     #[serde(flatten)]
-    checked: Checked,
+    verification: Verification,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Checked {
+struct Verification {
     #[serde(skip_serializing_if = "Option::is_none")]
     checked_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +112,7 @@ impl Record {
             created_by: person.subject.clone(),
             updated_at: now,
             updated_by: person.subject.clone(),
-            checked: Checked::default(),
+            verification: Verification::default(),
         }
     }
 
@@ -132,11 +132,11 @@ impl Record {
         self.sealed_version = self.version;
         self.mask = mask;
         self.fingerprint = fingerprint;
-        self.checked = Checked::default();
+        self.verification = Verification::default();
     }
 
     pub(super) fn status(&self) -> Status {
-        match (&self.checked.failure, self.checked.checked_at) {
+        match (&self.verification.failure, self.verification.checked_at) {
             (Some(_), _) => Status::Failing,
             (None, Some(_)) => Status::Proven,
             (None, None) => Status::Unproven,
@@ -155,7 +155,7 @@ impl Record {
 
     pub(super) fn view(self) -> View {
         let status = self.status();
-        let Checked { checked_at, proven_at, scopes, failure } = self.checked;
+        let Verification { checked_at, proven_at, scopes, failure } = self.verification;
         View {
             id: self.id,
             provider: self.provider,

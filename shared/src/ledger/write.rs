@@ -135,10 +135,9 @@ impl Ledger {
             .try_collect()
             .await?;
         for (id, versions) in neighbours {
-            let history = known.get_mut(&id).map(|known| &mut known.history);
-            history.into_iter().for_each(|history| {
-                history.extend(versions.iter().map(|version| (Rank::of(version), version.clone())));
-            });
+            if let Some(known) = known.get_mut(&id) {
+                known.history.extend(versions.into_iter().map(|version| (Rank::of(&version), version)));
+            }
         }
         Ok(known)
     }
@@ -262,19 +261,18 @@ impl Ledger {
         deltas
             .rows()
             .map(|(row, attributes)| {
-                let mut set = String::new();
-                let mut update = match row {
+                let (mut update, set) = match row {
                     Row::Total(book, counter) => {
-                        self.table.update(&Key::total(workspace, *book, *counter, shard))
+                        (self.table.update(&Key::total(workspace, *book, *counter, shard)), "")
                     }
                     Row::Performer(currency, username) => {
-                        set = "SET gsi2pk = :top ".to_owned();
-                        self.table
-                            .update(&Key::performer(workspace, currency.code(), username))
-                            .expression_attribute_values(":top", s(key::top(workspace, currency.code())))
+                        let update = self.table.update(&Key::performer(workspace, currency.code(), username));
+                        let top = s(key::top(workspace, currency.code()));
+                        (update.expression_attribute_values(":top", top), "SET gsi2pk = :top ")
                     }
                     Row::PerformerDay(day, currency, username) => {
-                        self.table.update(&Key::performer_day(workspace, *day, currency.code(), username))
+                        let key = Key::performer_day(workspace, *day, currency.code(), username);
+                        (self.table.update(&key), "")
                     }
                 };
                 let mut moves = Vec::new();

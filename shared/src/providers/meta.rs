@@ -11,7 +11,7 @@ use super::{
     Adapter, Answer, Cause, Client, Proof, Refusal, Service,
     field::{Field, secret},
 };
-use crate::fields::Fields;
+use crate::{fields::Fields, id};
 
 /// Errors come as `{error: {message, code, error_subcode}}`, mostly with status 400.
 static META: Service = Service {
@@ -97,7 +97,7 @@ impl Meta {
     fn proof(&self, secret: &SecretString) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
         let tag = hmac::sign(&key, self.access_token.expose_secret().as_bytes());
-        tag.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        id::hex(tag.as_ref())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A remembered key saves the KMS call of opening the same version of a secret again. What it
 //! trades, for as long as the variable says: opening is not seen by KMS, so it is missing in
-//! CloudTrail, and a key that was disabled or a grant that was taken away still opens what this
+//! `CloudTrail`, and a key that was disabled or a grant that was taken away still opens what this
 //! process opened before; and who could read the process's memory finds up to [`CAPACITY`] data
 //! keys there, where else there is at most the one in use. The row is read each time, so a
 //! deleted or replaced secret never opens.

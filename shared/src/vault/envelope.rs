@@ -19,7 +19,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// KMS's encryption context. It is not secret: CloudTrail shows it with every call.
+    /// KMS's encryption context. It is not secret: `CloudTrail` shows it with every call.
     pub(super) fn pairs(&self) -> HashMap<String, String> {
         HashMap::from([
             ("workspace".to_owned(), self.workspace.to_string()),

@@ -43,6 +43,7 @@ pub use rewrap::Progress;
 use crate::{
     Error,
     error::Source,
+    id,
     identity::Workspace,
     lambda::{Env, EnvError},
     store::{
@@ -96,7 +97,7 @@ impl Sealed {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::new().chain_update(&self.nonce).chain_update(&self.ciphertext).finalize();
-        digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        id::hex(&digest[..8])
     }
 }
 

@@ -200,9 +200,9 @@ impl Session {
 
     fn introduction(&self, sealed: bool) -> String {
         let starttls = (self.character.tls == Tls::Starttls && !sealed).then_some("STARTTLS");
-        let offers: String =
-            starttls.iter().chain(self.character.offers).map(|offer| format!("250-{offer}\r\n")).collect();
-        format!("250-mail.example\r\n{offers}250 HELP\r\n")
+        let offers: Vec<&str> = starttls.iter().chain(self.character.offers).copied().collect();
+        let offers = ["mail.example"].into_iter().chain(offers).map(|offer| format!("250-{offer}\r\n"));
+        offers.chain(["250 HELP\r\n".to_owned()]).collect::<Vec<_>>().concat()
     }
 
     async fn sign_in<S>(&self, stream: &mut BufReader<S>, line: &str) -> io::Result<String>

@@ -61,6 +61,7 @@ fn shown(view: impl serde::Serialize) -> Value {
     serde_json::to_value(view).unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one of the results that a verification has")]
 fn proof() -> Result<Proof, Refusal> {
     Ok(Proof { answer: serde_json::Map::new(), scopes: vec!["account".to_owned()] })
 }

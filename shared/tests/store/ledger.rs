@@ -154,10 +154,10 @@ async fn writers_of_the_same_and_of_other_entities_lose_and_double_nothing() {
 
 #[tokio::test]
 async fn each_version_has_its_outcome_and_late_ones_stay_known() {
+    use Outcome::{Created, Stale, Unchanged, Updated};
     let embedded = Embedded::memory().await.unwrap();
     let ledger = ledger(&embedded);
     let one = |version| entity::<Transaction>("transaction", 1, version);
-    use Outcome::{Created, Stale, Unchanged, Updated};
     for (case, versions, expected) in [
         ("within one call", vec![one(4), one(4), one(2), one(6)], vec![Created, Unchanged, Stale, Updated]),
         (

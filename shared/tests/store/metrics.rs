@@ -58,9 +58,9 @@ fn transaction(n: usize) -> Value {
     let amount = 100 + (n * 7919) % 10_000;
     let occurred_at = at("2026-03-20T15:00:00Z") + Duration::hours(i64::try_from(n * 11 % 1_500).unwrap());
     json!({
-        "id": format!("t{n:03}"), "customer": "c", "amount": amount, "refunded": if n % 5 == 0 { amount / 3 } else { 0 },
+        "id": format!("t{n:03}"), "customer": "c", "amount": amount, "refunded": if n.is_multiple_of(5) { amount / 3 } else { 0 },
         "kind": (["subscription", "tripwire", "other"][n % 3]), "plan": ([json!("basic"), json!("pro"), Value::Null][n / 3 % 3]),
-        "currency": (["USD", "EUR", "JPY"][n % 7 % 3]), "status": if n % 11 == 0 { "failed" } else { "succeeded" },
+        "currency": (["USD", "EUR", "JPY"][n % 7 % 3]), "status": if n.is_multiple_of(11) { "failed" } else { "succeeded" },
         "occurred_at": occurred_at, "updated_at": occurred_at,
     })
 }

@@ -197,7 +197,7 @@ async fn old_wrappings_are_replaced_and_nothing_else() {
         world.seal(&acme, id, 1, first).await;
     }
     world.seal(&acme, "recent", 1, now).await;
-    let soon = || Instant::now() + std::time::Duration::from_secs(60);
+    let soon = || Instant::now() + std::time::Duration::from_mins(1);
     let rows = async || {
         let mut rows = Vec::new();
         for id in &old {
@@ -246,7 +246,7 @@ async fn a_row_that_was_altered_does_not_hold_up_the_others() {
     let mut altered = world.row("acme", "cred_0").await;
     altered.insert("version".to_owned(), AttributeValue::N("2".to_owned()));
     world.put(altered).await;
-    let soon = Instant::now() + std::time::Duration::from_secs(60);
+    let soon = Instant::now() + std::time::Duration::from_mins(1);
     let done = world.vault.rewrap(now, soon, now).await.unwrap();
     assert_eq!(done, Progress { rewrapped: 19, refused: 1, finished: true, ..Progress::default() });
 

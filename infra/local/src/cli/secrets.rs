@@ -55,7 +55,7 @@ struct Show {
 
 #[derive(Args)]
 struct Set {
-    /// Which, such as STRIPE_API_KEY
+    /// Which, such as `STRIPE_API_KEY`
     name: SecretName,
     /// Set it even if it does not look like one
     #[arg(long)]

@@ -319,8 +319,8 @@ fn paid(transactions: &[(&str, i64, i64, &str, TransactionStatus)]) -> Deltas {
 #[test]
 fn money_is_exact_to_the_minor_unit() {
     use TransactionStatus::{Failed, Succeeded};
-    let sum = Row::Total(Book::Revenue, Counter::Sum);
     const MOST: i64 = 1 << 53;
+    let sum = Row::Total(Book::Revenue, Counter::Sum);
     for (case, transactions, expected) in [
         (
             "no decimals",

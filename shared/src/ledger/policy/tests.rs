@@ -10,6 +10,7 @@ fn at(time: &str) -> DateTime<Utc> {
 }
 
 /// A subscription of 100 a month since January, with these fields instead.
+#[expect(clippy::needless_pass_by_value, reason = "so that calls read as what they say")]
 fn subscription(fields: Value) -> Subscription {
     let mut item = json!({
         "id": "s1", "customer": "c1", "plan": "pro", "status": "active", "currency": "USD",

@@ -14,7 +14,7 @@ use super::{
     users::{self, UserTotals},
 };
 use crate::{
-    Error,
+    Error, id,
     identity::Workspace,
     ledger::{Ledger, counter::Tally, money::Currency, policy::Policy},
     store::key::Book,
@@ -144,8 +144,5 @@ fn digest(
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{tally}={value}");
     }
-    Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    id::hex(&Sha256::digest(text))
 }

@@ -43,12 +43,12 @@ pub(super) struct Credentials {
 enum Command {
     /// Save the credentials that environment variables hold; fails if one of them cannot be
     ///
-    /// Known are META_ACCESS_TOKEN, META_APP_SECRET; GOOGLE_SERVICE_ACCOUNT_JSON or
-    /// GOOGLE_APPLICATION_CREDENTIALS (a file), GA4_PROPERTY_ID; SHOPIFY_SHOP with
-    /// SHOPIFY_API_TOKEN, or with SHOPIFY_CLIENT_ID and SHOPIFY_CLIENT_SECRET; STRIPE_API_KEY;
-    /// GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID, GITHUB_APP_PRIVATE_KEY; SUPABASE_URL,
-    /// SUPABASE_SERVICE_KEY; SMTP_HOST, SMTP_PORT, SMTP_USERNAME, SMTP_PASSWORD, SMTP_FROM;
-    /// TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN. A credential that is there already, of the same
+    /// Known are `META_ACCESS_TOKEN`, `META_APP_SECRET`; `GOOGLE_SERVICE_ACCOUNT_JSON` or
+    /// `GOOGLE_APPLICATION_CREDENTIALS` (a file), `GA4_PROPERTY_ID`; `SHOPIFY_SHOP` with
+    /// `SHOPIFY_API_TOKEN`, or with `SHOPIFY_CLIENT_ID` and `SHOPIFY_CLIENT_SECRET`; `STRIPE_API_KEY`;
+    /// `GITHUB_APP_ID`, `GITHUB_APP_INSTALLATION_ID`, `GITHUB_APP_PRIVATE_KEY`; `SUPABASE_URL`,
+    /// `SUPABASE_SERVICE_KEY`; `SMTP_HOST`, `SMTP_PORT`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_FROM`;
+    /// `TWILIO_ACCOUNT_SID`, `TWILIO_AUTH_TOKEN`. A credential that is there already, of the same
     /// provider and name, is left as it is: running this twice changes nothing.
     ImportEnv(Import),
 }
