@@ -253,7 +253,7 @@ async fn a_rebuild_puts_every_counter_right_once_also_beside_writers() {
         let ledger = ledger.clone();
         async move { write_all(&ledger, 40, writer + 16).await }
     }));
-    join(join(apply(), apply()), writers).await;
+    Box::pin(join(join(apply(), apply()), writers)).await;
     let _ = apply().await;
     let report = verified(&ledger).await;
     assert!(report.is_clean(), "{report:?}");

@@ -45,7 +45,7 @@ enum Command {
     ///
     /// A correction is added to a total as any change is, so writers need not stop. It may be
     /// repeated after it was broken off: nothing is corrected twice.
-    Rebuild(Apply),
+    Rebuild(Options),
 }
 
 #[derive(Args)]
@@ -69,7 +69,7 @@ struct Verify {
 }
 
 #[derive(Args)]
-struct Apply {
+struct Options {
     #[command(flatten)]
     verify: Verify,
     /// Correct the totals, then compare again
@@ -132,7 +132,7 @@ async fn verify(options: &Verify) -> Result<(), StartError> {
     verdict(&report)
 }
 
-async fn rebuild(options: &Apply) -> Result<(), StartError> {
+async fn rebuild(options: &Options) -> Result<(), StartError> {
     let workspace = &options.verify.workspace;
     let tables = Tables::of(&options.verify, options.activity_table.as_deref()).await?;
     if !options.apply {
