@@ -271,7 +271,10 @@ fn endpoints(options: &StateDirectory) -> Result<(), StartError> {
     };
     let mut out = io::stdout().lock();
     for (name, value) in runner::endpoints_of(&state, &running)? {
-        writeln!(out, "{name}={value}")?;
+        // A shell, and what reads such files for cargo-lambda, take anything but these in quotes only.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.,:/+@".contains(&byte);
+        let quote = if value.bytes().all(plain) { "" } else { "'" };
+        writeln!(out, "{name}={quote}{value}{quote}")?;
     }
     Ok(())
 }
