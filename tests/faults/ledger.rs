@@ -25,19 +25,21 @@ const TRIALS: usize = 400;
 
 /// An entity of a kind as of `minute` minutes after the year began.
 fn item(kind: &str, n: usize, minute: usize) -> Value {
+    let of_id = |words: &[&'static str]| words[n % words.len()];
+    let nth = |words: &[&'static str]| words[minute % words.len()];
     let mut item = match kind {
-        "users" => json!({"username": "ann", "role": ["owner", "guest"][minute % 2], "status": "active"}),
+        "users" => json!({"username": "ann", "role": nth(&["owner", "guest"]), "status": "active"}),
         "subscriptions" => json!({
-            "customer": "customer", "plan": ["basic", "pro"][n % 2], "currency": "USD",
-            "status": ["active", "trialing", "past_due", "canceled"][minute % 4],
+            "customer": "customer", "plan": of_id(&["basic", "pro"]), "currency": "USD",
+            "status": nth(&["active", "trialing", "past_due", "canceled"]),
             "items": [{"unit_amount": 1_000 + minute, "interval": "month"}],
         }),
         "transactions" => json!({
-            "kind": "subscription", "plan": "pro", "customer": "customer", "currency": ["USD", "JPY"][n % 2],
+            "kind": "subscription", "plan": "pro", "customer": "customer", "currency": of_id(&["USD", "JPY"]),
             "amount": 5_000, "refunded": minute, "status": if minute.is_multiple_of(3) { "failed" } else { "succeeded" },
         }),
         _ => json!({
-            "username": ["Zoë", "bob"][n % 2], "tier": ["gold", "iron"][minute % 2], "amount": minute,
+            "username": of_id(&["Zoë", "bob"]), "tier": nth(&["gold", "iron"]), "amount": minute,
             "currency": "USD", "transaction": "transaction",
         }),
     };
