@@ -137,7 +137,7 @@ async fn totals_of_all_kinds_survive_kills_at_random_moments() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trials_that_ended_are_counted_once_when_the_counting_is_killed() {
-    within_one_hour(120).await;
+    within_one_hour(300).await;
     let state = State::new();
     let (listener, free) = port();
     drop(listener);
@@ -170,9 +170,11 @@ async fn trials_that_ended_are_counted_once_when_the_counting_is_killed() {
     // Later each time, until one gets through.
     let mut half_way = 0;
     let begin = Instant::now();
-    for patience in 1.. {
+    let mut patience = Duration::from_millis(50);
+    loop {
+        patience = patience.mul_f64(1.15);
         let mut child = invoke().spawn().expect("the command runs");
-        let ended = tokio::time::timeout(Duration::from_millis(patience * 15), child.wait()).await;
+        let ended = tokio::time::timeout(patience, child.wait()).await;
         if ended.is_ok_and(|ended| ended.expect("it ends").success()) {
             break;
         }
@@ -180,7 +182,7 @@ async fn trials_that_ended_are_counted_once_when_the_counting_is_killed() {
         let now = overdue(verified(&state, &workspace.name).await);
         half_way += u32::from(now < waiting);
         waiting = now;
-        assert!(begin.elapsed() < Duration::from_secs(90), "{waiting} still wait");
+        assert!(begin.elapsed() < Duration::from_secs(180), "{waiting} still wait");
     }
     println!("{half_way} kills half-way");
     let report = verified(&state, &workspace.name).await;
