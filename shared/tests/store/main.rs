@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod activity;
+mod counters;
 mod credentials;
+mod faults;
 mod integrations;
 mod keys;
 mod ledger;
@@ -13,6 +15,7 @@ mod services;
 mod users;
 mod vault;
 mod wire;
+mod writers;
 
 use chrono::{DateTime, Utc};
 use shared::identity::{Person, Role};
