@@ -14,7 +14,7 @@ use shared::{
     keys::{Admission, Call, KeyCaller},
     lambda::{Env, EnvError, Function},
     ledger::{
-        Entity, Ledger, Outcome, commissions::Commission, subscriptions::Subscription,
+        COUNTERS_MAX, Entity, Ledger, Outcome, commissions::Commission, subscriptions::Subscription,
         transactions::Transaction, users::User,
     },
     time,
@@ -88,8 +88,12 @@ async fn take<E: Entity>(deps: &Deps, request: &Request, call: Call) -> Answer {
     let results = ids
         .into_iter()
         .zip(parsed)
-        .map(|(id, parsed)| {
-            let taken = parsed.map(|_| outcomes.next().unwrap_or(Outcome::Unchanged));
+        .enumerate()
+        .map(|(at, (id, parsed))| {
+            let taken = parsed.and_then(|_| match outcomes.next() {
+                Some(Outcome::Rejected) => Err(vec![beyond_counters::<E>(at)]),
+                outcome => Ok(outcome.unwrap_or(Outcome::Unchanged)),
+            });
             let outcome = match taken {
                 Ok(outcome) => ItemOutcome::Taken { outcome },
                 Err(errors) => ItemOutcome::Rejected { outcome: "rejected", errors },
@@ -118,6 +122,13 @@ fn parse<E: Entity>(at: usize, item: Value, now: DateTime<Utc>) -> Result<E, Vec
     } else {
         Err(vec![FieldError::new(path, format!("is beyond the {ITEMS_MAX} items of a call"))])
     }
+}
+
+fn beyond_counters<E: Entity>(at: usize) -> FieldError {
+    let message = format!(
+        "is new here, or new in this combination, and the workspace has {COUNTERS_MAX} counters already"
+    );
+    FieldError::new(format!("items[{at}].{}", E::LABEL), message)
 }
 
 fn readable_id(item: &Value) -> Option<String> {

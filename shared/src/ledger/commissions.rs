@@ -49,6 +49,7 @@ impl fmt::Debug for Commission {
 impl Entity for Commission {
     const KIND: Kind = Kind::Commission;
     const BOOK: Book = Book::Commissions;
+    const LABEL: &str = "tier";
 
     /// Reads one item of a call; `path` is where it stands there.
     fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {

@@ -266,6 +266,13 @@ impl Deltas {
         self.0.retain(|row, _| keeps(row));
     }
 
+    /// Names of the tallies that move in totals; those of their movements are the same.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let totals = self.0.iter().filter(|(row, _)| matches!(row, Row::Total(..)));
+        let attributes = totals.flat_map(|(_, attributes)| attributes.keys());
+        attributes.map(|name| name.strip_prefix(MOVED).unwrap_or(name))
+    }
+
     /// The rows that move, each with its attributes.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&Row, &BTreeMap<String, i128>)> {
         self.0.iter()

@@ -19,6 +19,8 @@ pub trait Entity: Clone + Serialize + DeserializeOwned + Send + Sync {
     const KIND: Kind;
     /// Where its totals stand.
     const BOOK: Book;
+    /// The field whose words counters go by.
+    const LABEL: &str;
     /// Whether time alone changes what one counts for.
     const TURNS: bool = false;
 

@@ -1,6 +1,6 @@
 //! Packs the changes of a call into transactions. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -21,6 +21,8 @@ const ROWS_MAX: usize = 100;
 pub(super) struct Pending<E> {
     pub(super) id: String,
     pub(super) versions: VecDeque<(usize, Rank, E)>,
+    /// Whether each version gets a transaction of its own, as one of them is to be rejected.
+    apart: bool,
 }
 
 impl<E: Entity> Pending<E> {
@@ -31,7 +33,7 @@ impl<E: Entity> Pending<E> {
             let id = version.id();
             let known = all.iter().position(|one| one.id == id);
             let place = known.unwrap_or_else(|| {
-                all.push(Self { id: id.to_owned(), versions: VecDeque::new() });
+                all.push(Self { id: id.to_owned(), versions: VecDeque::new(), apart: false });
                 all.len() - 1
             });
             all[place].versions.push_back((at, Rank::of(&version), version));
@@ -41,7 +43,7 @@ impl<E: Entity> Pending<E> {
 
     /// An entity that is only brought up to date.
     pub(super) fn of_due(id: String) -> Self {
-        Self { id, versions: VecDeque::new() }
+        Self { id, versions: VecDeque::new(), apart: false }
     }
 }
 
@@ -80,7 +82,7 @@ impl<E: Entity> Step<E> {
             let rows = 1 + step.past.len() + usize::from(past.is_some());
             // One alone always fits: see the most that a subscription may hold.
             let fits = step.deltas.rows_with(&deltas).is_some_and(|counters| rows + counters <= ROWS_MAX);
-            if !fits && !step.outcomes.is_empty() {
+            if (!fits || step.pending.apart) && !step.outcomes.is_empty() {
                 break;
             }
             known = next;
@@ -103,6 +105,23 @@ impl<E: Entity> Step<E> {
         (!done || !self.pending.versions.is_empty()).then_some(self.pending)
     }
 
+    /// Notes that the step cannot be done: the version is rejected. Of several, the one that it
+    /// is has to be found.
+    pub(super) fn reject(mut self, outcomes: &mut [Outcome]) -> Option<Pending<E>> {
+        if self.outcomes.len() > 1 {
+            self.pending.apart = true;
+            return Some(self.pending);
+        }
+        self.outcomes = vec![Outcome::Rejected];
+        self.settle(true, outcomes)
+    }
+
+    /// Names of the counters that it needs. What time alone changes needs none that were not
+    /// booked ahead.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        if self.outcomes.is_empty() { BTreeSet::new() } else { self.deltas.names().collect() }
+    }
+
     fn rows(&self) -> usize {
         usize::from(self.row.is_some()) + self.past.len()
     }
@@ -116,26 +135,44 @@ pub(super) struct Group<E> {
 }
 
 impl<E: Entity> Group<E> {
-    /// Packs steps into as few transactions as hold them, each of at most `entities`: the fewer
-    /// transactions there are, the fewer meet at a counter.
-    pub(super) fn pack(steps: Vec<Step<E>>, entities: usize) -> Vec<Self> {
+    /// Packs steps into as few transactions as hold them: the fewer there are, the fewer meet at
+    /// a counter.
+    pub(super) fn pack(steps: Vec<Step<E>>) -> Vec<Self> {
         let mut groups = Vec::<Self>::new();
-        for mut step in steps {
-            let deltas = std::mem::take(&mut step.deltas);
+        for step in steps {
             let place = groups.iter().position(|group| {
-                let counters = group.deltas.rows_with(&deltas);
-                group.steps.len() < entities
-                    && counters.is_some_and(|counters| group.rows + step.rows() + counters <= ROWS_MAX)
+                let counters = group.deltas.rows_with(&step.deltas);
+                counters.is_some_and(|counters| group.rows + step.rows() + counters <= ROWS_MAX)
             });
             let place = place.unwrap_or_else(|| {
-                groups.push(Self { steps: Vec::new(), deltas: Deltas::default(), rows: 0 });
+                groups.push(Self::new());
                 groups.len() - 1
             });
-            let group = &mut groups[place];
-            group.rows += step.rows();
-            group.deltas.merge(deltas, 1);
-            group.steps.push(step);
+            groups[place].push(step);
         }
         groups
+    }
+
+    /// Parts the steps at these places from the others, which remain a group.
+    pub(super) fn part(self, places: &BTreeSet<usize>) -> (Self, Vec<Step<E>>) {
+        let (mut group, mut parted) = (Self::new(), Vec::new());
+        for (place, step) in self.steps.into_iter().enumerate() {
+            if places.contains(&place) {
+                parted.push(step);
+            } else {
+                group.push(step);
+            }
+        }
+        (group, parted)
+    }
+
+    fn new() -> Self {
+        Self { steps: Vec::new(), deltas: Deltas::default(), rows: 0 }
+    }
+
+    fn push(&mut self, step: Step<E>) {
+        self.rows += step.rows();
+        self.deltas.merge(step.deltas.clone(), 1);
+        self.steps.push(step);
     }
 }

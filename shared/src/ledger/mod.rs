@@ -20,6 +20,7 @@ mod counter;
 mod due;
 mod entity;
 mod group;
+mod names;
 mod read;
 mod store;
 mod verify;
@@ -28,6 +29,7 @@ mod write;
 
 pub use due::{Due, Recounted};
 pub use entity::Entity;
+pub use names::COUNTERS_MAX;
 pub use read::{
     AsOf, CommissionShown, CommissionTotals, Commissions, CommissionsDay, CurrencyRevenue, Explained,
     ExplainedLine, Explanation, ExplanationQuery, History, HistoryQuery, Metric, Performer, PlanTotals,
@@ -53,4 +55,6 @@ pub enum Outcome {
     Unchanged,
     /// What is stored is newer; nothing changes.
     Stale,
+    /// It needs counters beyond [`COUNTERS_MAX`]; nothing changes.
+    Rejected,
 }

@@ -4,6 +4,7 @@ use aws_config::SdkConfig;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
+use super::names::Names;
 use crate::{
     lambda::{Env, EnvError},
     store::{self, Table},
@@ -15,13 +16,14 @@ use crate::{
 pub struct Ledger {
     pub(super) table: Table,
     pub(super) zone: Tz,
+    pub(super) names: Names,
 }
 
 impl Ledger {
     /// Reads `LEDGER_TABLE` and `TIME_ZONE`.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
         let table = Table::load(env, &store::client(sdk), "LEDGER_TABLE")?;
-        Ok(Self { table, zone: env.required("TIME_ZONE")? })
+        Ok(Self { table, zone: env.required("TIME_ZONE")?, names: Names::default() })
     }
 
     /// The calendar day where the workspace is.

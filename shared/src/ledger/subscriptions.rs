@@ -157,6 +157,7 @@ pub enum Off {
 impl Entity for Subscription {
     const KIND: Kind = Kind::Subscription;
     const BOOK: Book = Book::Revenue;
+    const LABEL: &str = "plan";
     const TURNS: bool = true;
 
     /// Reads one item of a call; `path` is where it stands there.

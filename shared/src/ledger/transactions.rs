@@ -67,6 +67,7 @@ pub struct Transaction {
 impl Entity for Transaction {
     const KIND: Kind = Kind::Transaction;
     const BOOK: Book = Book::Revenue;
+    const LABEL: &str = "plan";
 
     /// Reads one item of a call; `path` is where it stands there.
     fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {

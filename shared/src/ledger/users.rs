@@ -47,6 +47,7 @@ impl fmt::Debug for User {
 impl Entity for User {
     const KIND: Kind = Kind::User;
     const BOOK: Book = Book::Users;
+    const LABEL: &str = "role";
 
     /// Reads one item of a call; `path` is where it stands there.
     fn parse(path: &str, item: Value, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {

@@ -28,10 +28,18 @@ use crate::{
 /// Transactions, or reads of history, of one call under way at the same time.
 const CONCURRENT: usize = 8;
 
+/// What became of a group.
+struct Applied<E> {
+    done: Vec<Step<E>>,
+    /// Those whose entity somebody else changed first.
+    lost: Vec<Step<E>>,
+}
+
 impl Ledger {
     /// Takes at most 100 versions, in order. One read, and as few transactions as hold what
-    /// changes, all at a time; those that meet another writer are repeated. All of it may be
-    /// repeated after a failure: what was stored is then unchanged.
+    /// changes, all at a time. Entities that another writer changed meanwhile are read again; the
+    /// others do not wait for them. All of it may be repeated after a failure: what was stored is
+    /// then unchanged.
     pub async fn put<E: Entity>(
         &self,
         workspace: &Workspace,
@@ -52,51 +60,63 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         let mut pauses = store::backoff();
-        let mut entities = pending.len();
         while !pending.is_empty() {
             let mut known = self.known(workspace, &pending).await?;
             let mut step = |pending: Pending<E>| {
                 let known = known.remove(&pending.id).unwrap_or_default();
                 Step::of(pending, known, self.zone, now)
             };
-            let groups = Group::pack(pending.into_iter().map(&mut step).collect(), entities);
-            let done: Vec<(Group<E>, bool)> = stream::iter(groups)
-                .map(async |group| self.apply(workspace, &group).await.map(|done| (group, done)))
+            let steps = pending.into_iter().map(&mut step).collect();
+            let (steps, rejected) = self.admit(workspace, steps).await?;
+            pending = rejected.into_iter().filter_map(|step| step.reject(outcomes)).collect();
+            let applied: Vec<Applied<E>> = stream::iter(Group::pack(steps))
+                .map(async |group| self.apply(workspace, group).await)
                 .buffer_unordered(CONCURRENT)
                 .try_collect()
                 .await?;
-            if done.iter().any(|(_, done)| !done) {
+            if applied.iter().any(|applied| !applied.lost.is_empty()) {
                 sleep(pauses.next().ok_or_else(|| unavailable("too many writers at once"))?).await;
-                // Smaller groups lose less to one entity that many write.
-                entities = (entities / 2).max(1);
             }
-            pending = done
-                .into_iter()
-                .flat_map(|(group, done)| group.steps.into_iter().map(move |step| (step, done)))
-                .filter_map(|(step, done)| step.settle(done, outcomes))
-                .collect();
+            for Applied { done, lost } in applied {
+                pending.extend(done.into_iter().filter_map(|step| step.settle(true, outcomes)));
+                pending.extend(lost.into_iter().filter_map(|step| step.settle(false, outcomes)));
+            }
         }
         Ok(())
     }
 
-    /// Applies a group in one transaction; `false` if one of its entities is not any more as it
-    /// was read. A counter that is busy is left for another shard.
-    async fn apply<E: Entity>(&self, workspace: &Workspace, group: &Group<E>) -> Result<bool, Error> {
+    /// Applies a group in one transaction, but for the entities that are not any more as they were
+    /// read: each of these was lost to a writer who got on, so of all writers one always does.
+    /// Counters that are busy are left for those of the next shard.
+    async fn apply<E: Entity>(
+        &self,
+        workspace: &Workspace,
+        mut group: Group<E>,
+    ) -> Result<Applied<E>, Error> {
         let mut pauses = store::backoff();
+        let mut shard = id::random_below(SHARDS);
+        let mut lost = Vec::new();
         loop {
-            let mut writes = Vec::new();
-            for step in &group.steps {
+            let (mut writes, mut owners) = (Vec::new(), Vec::new());
+            for (place, step) in group.steps.iter().enumerate() {
                 writes.extend(self.rows(workspace, step)?);
+                owners.resize(writes.len(), place);
             }
-            writes.extend(self.counters(workspace, &group.deltas)?);
+            writes.extend(self.counters(workspace, &group.deltas, shard)?);
             if writes.is_empty() {
-                return Ok(true);
+                return Ok(Applied { done: group.steps, lost });
             }
-            match self.table.transact(writes).await? {
-                Transacted::Done => return Ok(true),
-                Transacted::Refused => return Ok(false),
-                Transacted::Contended => {
+            match self.table.attempt(writes).await? {
+                (Transacted::Done, _) => return Ok(Applied { done: group.steps, lost }),
+                (Transacted::Refused, refused) => {
+                    let refused = refused.iter().filter_map(|at| owners.get(*at).copied()).collect();
+                    let (rest, parted) = group.part(&refused);
+                    group = rest;
+                    lost.extend(parted);
+                }
+                (Transacted::Contended, _) => {
                     sleep(pauses.next().ok_or_else(|| unavailable("too many writers at once"))?).await;
+                    shard = (shard + 1) % SHARDS;
                 }
             }
         }
@@ -251,13 +271,13 @@ impl Ledger {
         Ok(writes)
     }
 
-    /// The counters' part of a transaction, on a shard that is chosen by chance.
+    /// The counters' part of a transaction.
     pub(super) fn counters(
         &self,
         workspace: &Workspace,
         deltas: &Deltas,
+        shard: u8,
     ) -> Result<Vec<TransactWriteItem>, Error> {
-        let shard = id::random_below(SHARDS);
         deltas
             .rows()
             .map(|(row, attributes)| {

@@ -17,6 +17,7 @@
 //! | `Ledger` | totals          | `TOTALS#<w>#<shard>`       | `<BOOK>#SUM`             | batch get of the shards |
 //! | `Ledger` | … of a day      | `TOTALS#<w>#<shard>`       | `<BOOK>#DAY#<date>`      | range of days, of each shard |
 //! | `Ledger` | … of a month    | `TOTALS#<w>#<shard>`       | `<BOOK>#MONTH#<month>`   | range of months, of each shard |
+//! | `Ledger` | names of totals | `NAMES#<w>`                | `<BOOK>`                 | batch get, when a writer meets a name that is new to it |
 //! | `Ledger` | performer       | `PERFORMERS#<w>#<bucket>`  | `<currency>#<username>`  | pages, by `verify` |
 //! | `Ledger` | … by total      | gsi2 `TOP#<w>#<currency>`  | total                    | the first few |
 //! | `Ledger` | … of a day      | `PERFORMERDAYS#<w>#<bucket>` | `<date>#<currency>#<username>` | range of days, of each bucket |
@@ -49,6 +50,10 @@
 //!   a workspace from the start. A partition that stays hot is split by DynamoDB, totals by
 //!   sort key, until a single row of the sum takes 500 transactions a second: 4,000 with the
 //!   eight of them, of up to 96 changes each.
+//! - A row of totals has 400 KB. Names of tallies are counted in `NAMES#<w>` before they are used,
+//!   and a change that would need more than [`COUNTERS_MAX`](crate::ledger::COUNTERS_MAX) in a book
+//!   is rejected: that is some 300 plans with the statuses and currencies that they come in. No row
+//!   then has more than 350 KB, and one such read of all shards 2.8 MB.
 //! - `TOP#<w>#<currency>` takes 2 units for each performer whom a transaction moves: 500 a
 //!   second in one currency.
 //! - `DUE#<bucket>`: 4,000 units a second over all workspaces, for subscriptions only.
@@ -156,6 +161,11 @@ impl Key {
             (book, Counter::Sum) => format!("{}#SUM", book.name()),
         };
         Self { pk: format!("TOTALS#{workspace}#{shard}"), sk }
+    }
+
+    /// The names of a book's tallies.
+    pub(crate) fn names(workspace: &Workspace, book: Book) -> Self {
+        Self { pk: format!("NAMES#{workspace}"), sk: book.name().to_owned() }
     }
 
     /// What a performer earned in all.
@@ -311,7 +321,7 @@ impl Kind {
 }
 
 /// Totals that are read together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Book {
     /// Of users.
     Users,

@@ -54,24 +54,39 @@ impl Table {
 
     /// Applies all or nothing; see [`Transacted`].
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, Error> {
+        self.attempt(writes).await.map(|(ended, _)| ended)
+    }
+
+    /// The same, and the places of the writes whose conditions did not hold.
+    pub(crate) async fn attempt(
+        &self,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<(Transacted, Vec<usize>), Error> {
         let request = self.client.transact_write_items().set_transact_items(Some(writes));
         match request.send().await.map_err(SdkError::into_service_error) {
-            Ok(_) => Ok(Transacted::Done),
+            Ok(_) => Ok((Transacted::Done, Vec::new())),
             Err(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
-                let codes = || canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-                if codes().any(|code| code == "ConditionalCheckFailed") {
-                    Ok(Transacted::Refused)
-                } else if codes().any(|code| code == "TransactionConflict") {
-                    Ok(Transacted::Contended)
+                let codes = || canceled.cancellation_reasons().iter().map(|reason| reason.code());
+                let refused = codes().enumerate().filter(|(_, code)| *code == Some("ConditionalCheckFailed"));
+                let refused: Vec<_> = refused.map(|(at, _)| at).collect();
+                if !refused.is_empty() {
+                    Ok((Transacted::Refused, refused))
+                } else if codes().flatten().any(|code| BUSY.contains(&code)) {
+                    Ok((Transacted::Contended, refused))
                 } else {
                     Err(unavailable(TransactWriteItemsError::TransactionCanceledException(canceled)))
                 }
             }
-            Err(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(Transacted::Contended),
+            Err(TransactWriteItemsError::TransactionInProgressException(_)) => {
+                Ok((Transacted::Contended, Vec::new()))
+            }
             Err(error) => Err(unavailable(error)),
         }
     }
 }
+
+/// Reasons of a cancelled transaction that pass.
+const BUSY: [&str; 3] = ["TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"];
 
 /// How a transaction ended when nothing was wrong with the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +95,8 @@ pub(crate) enum Transacted {
     Done,
     /// A condition did not hold; nothing was applied.
     Refused,
-    /// Another write was under way on one of the rows; nothing was applied, and it may be again.
+    /// Another write was under way on one of the rows, or its partition had no capacity at the
+    /// moment; nothing was applied, and it may be again.
     Contended,
 }
 

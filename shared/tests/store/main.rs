@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod activity;
+mod counters;
 mod credentials;
 mod due;
+mod faults;
 mod integrations;
 mod keys;
 mod ledger;
@@ -15,6 +17,7 @@ mod users;
 mod vault;
 mod verify;
 mod wire;
+mod writers;
 
 use chrono::{DateTime, Utc};
 use shared::identity::{Person, Role};

@@ -15,13 +15,18 @@ use super::{Report, Settled, Slice, Tell};
 use crate::{
     Error,
     activity::Activity,
+    id,
     identity::Person,
     lambda::{Env, EnvError},
     ledger::{
         Ledger,
         counter::{ATTRIBUTES_MAX, Deltas},
     },
-    store::{self, Transacted, key::Key, n, number, unavailable},
+    store::{
+        self, Transacted,
+        key::{Key, SHARDS},
+        n, number, unavailable,
+    },
 };
 
 /// Rows of counters in a transaction: with the row that counts and the activity log's, as many as
@@ -94,7 +99,7 @@ impl Rebuild {
                 store::update(count)?,
                 self.activity.record(operator, "ledger.rebuilt", "counters", detail, now)?,
             ];
-            writes.extend(self.ledger.counters(workspace, corrections)?);
+            writes.extend(self.ledger.counters(workspace, corrections, id::random_below(SHARDS))?);
             match self.ledger.table.transact(writes).await? {
                 Transacted::Done => return Ok(()),
                 Transacted::Refused => {
