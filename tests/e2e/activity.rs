@@ -42,6 +42,7 @@ async fn filters_pick_and_pages_go_on() {
         (format!("target={}", first.id), vec!["api_key.revoked", generated]),
         (format!("actor={actor}"), vec!["api_key.revoked", generated, generated]),
         ("action=api_key.revoked".to_owned(), vec!["api_key.revoked"]),
+        ("action=api_key".to_owned(), vec!["api_key.revoked", generated, generated]),
         ("action=api_key.".to_owned(), vec!["api_key.revoked", generated, generated]),
         ("action=credential.".to_owned(), vec![]),
         (format!("target={}&action={generated}&actor={actor}", second.id), vec![generated]),

@@ -122,8 +122,9 @@ async fn a_change_keeps_what_it_does_not_name() {
     assert_eq!(replaced["status"], "unproven", "nobody has asked about the new key");
 
     let late = put(json!({"name": "Late", "version": 2})).await;
-    late.problem(409, "conflict");
-    assert!(late.text.contains("version 3"), "{}", late.text);
+    late.problem(409, "superseded");
+    let newer: Value = serde_json::from_str(&late.text).expect("a problem is JSON");
+    assert_eq!(newer["current"], replaced, "{newer}");
     let mut named =
         put(json!({"name": "", "credential": {"api_key": "x", "b": 1}})).await.problem(422, "invalid");
     named.sort();

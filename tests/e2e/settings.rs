@@ -41,7 +41,7 @@ async fn a_service_is_set_and_tells_what_it_lacks() {
     assert_eq!(services[2], set);
     assert!(services.iter().filter(|one| one["service"] != "meta").all(|one| one["version"] == 0), "{list}");
 
-    workspace.admin("DELETE", &format!("/api/credentials/{id}")).send().await.json(200);
+    let _ = workspace.admin("DELETE", &format!("/api/credentials/{id}")).send().await.json(200);
     let lacking = read(&workspace, META).await;
     assert_eq!((&lacking["ready"], &lacking["missing"]), (&json!(false), &json!(["credential"])));
 }
@@ -102,7 +102,7 @@ async fn members_read_and_admins_of_the_workspace_change() {
     let stolen = json!({"enabled": true, "credential_id": foreign, "version": 0});
     let answer = workspace.admin("PUT", META).json(&stolen).send().await;
     assert_eq!(answer.problem(422, "invalid"), ["credential_id"], "another workspace's credential");
-    workspace.admin("PUT", META).json(&order).send().await.json(200);
+    let _ = workspace.admin("PUT", META).json(&order).send().await.json(200);
     assert_eq!(read(&other, META).await["version"], 0, "another workspace's settings");
 }
 
@@ -110,7 +110,7 @@ async fn members_read_and_admins_of_the_workspace_change() {
 async fn a_change_is_in_the_activity_log() {
     let workspace = Workspace::new().await;
     let order = json!({"enabled": true, "account": "acme/shop", "version": 0});
-    workspace.admin("PUT", "/api/services/github").json(&order).send().await.json(200);
+    let _ = workspace.admin("PUT", "/api/services/github").json(&order).send().await.json(200);
     let log = read(&workspace, "/api/activity?target=github").await;
     let entries = log["entries"].as_array().unwrap_or_else(|| panic!("{log}"));
     assert_eq!(entries.len(), 1, "{log}");

@@ -64,16 +64,14 @@ fn parse(mut query: Fields, zone: Tz) -> Result<Input, Error> {
     Ok(Input { filter, limit, cursor })
 }
 
-/// A whole action, or its first part with the dot.
+/// A whole action, or its first part, which then ends with the dot.
 fn action(value: &Value) -> Result<String, String> {
     value
         .as_str()
         .filter(|text| (1..=64).contains(&text.len()))
         .filter(|text| text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.')))
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            "must be an action such as api_key.revoked, or api_key. for all of its kind".to_owned()
-        })
+        .map(|text| if text.contains('.') { text.to_owned() } else { format!("{text}.") })
+        .ok_or_else(|| "must be an action such as api_key.revoked, or api_key for all of its kind".to_owned())
 }
 
 #[cfg(test)]
@@ -93,6 +91,14 @@ mod tests {
         };
         let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(named, ["limit", "cursor", "actor", "action", "target", "from", "to", "order"]);
+    }
+
+    #[test]
+    fn a_kind_of_actions_goes_with_its_dot_or_without() {
+        for (given, meant) in [("api_key", "api_key."), ("api_key.", "api_key."), ("a.b", "a.b")] {
+            let input = parse(Fields::of("", json!({"action": given})).unwrap(), Tz::UTC).unwrap();
+            assert_eq!(input.filter.action.as_deref(), Some(meant), "{given}");
+        }
     }
 
     #[test]

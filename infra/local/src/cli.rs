@@ -53,7 +53,7 @@ enum Command {
     Endpoints(StateDirectory),
     /// Verify and rebuild the totals of a workspace
     Ledger(ledger::Commands),
-    /// Set, list and check the platform secrets, such as `STRIPE_WEBHOOK_SECRET`
+    /// Set, list and check the platform secrets, such as Stripe's webhook secret
     Secrets(secrets::Secrets),
     /// Bring in credentials that were kept elsewhere
     Credentials(credentials::Credentials),
@@ -66,6 +66,10 @@ struct StateDirectory {
     state: PathBuf,
 }
 
+const BIND: &str = "Address to listen on\n\n\
+    The development issuer is only trusted on loopback: elsewhere, give the parameters \
+    OidcIssuer, OidcJwksUrl and OidcAudiences of your own.";
+
 #[derive(Args)]
 struct Serve {
     #[command(flatten)]
@@ -77,10 +81,7 @@ struct Serve {
     #[arg(long, value_name = "PORT", env = "TIDEGATE_AWS_PORT", default_value_t = 0)]
     aws_port: u16,
     /// Address to listen on
-    ///
-    /// The development issuer is only trusted on loopback: elsewhere, give the parameters
-    /// `OidcIssuer`, `OidcJwksUrl` and `OidcAudiences` of your own.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", long_help = BIND)]
     bind: IpAddr,
     /// A parameter of template.yaml, such as TimeZone=Europe/Lisbon; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]

@@ -6,6 +6,11 @@ mod program;
 
 use std::{io::Write, path::Path, process::Stdio};
 
+use aws_lc_rs::{
+    encoding::AsDer,
+    rsa::{KeyPair, KeySize},
+};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use common::send;
 use program::{Server, run, text, tidegate, token};
 use serde_json::{Value, json};
@@ -95,6 +100,16 @@ fn what_does_not_look_right_is_set_by_force_only_and_then_reported() {
     assert!(list.status.success() && text(&list.stdout).contains("malformed"), "{list:?}");
 }
 
+/// As variables hold it: in one line.
+fn private_key() -> String {
+    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let (der, label) = (BASE64_STANDARD.encode(pair.as_der().unwrap().as_ref()), "PRIVATE KEY");
+    format!("-----BEGIN {label}-----\\n{der}\\n-----END {label}-----\\n")
+}
+
+/// Variables that are shown as they are.
+const PUBLIC: [&str; 3] = ["SHOPIFY_SHOP", "GITHUB_APP_ID", "GITHUB_APP_INSTALLATION_ID"];
+
 /// Variables that hold credentials, good and not.
 fn environment(stripe: &str) -> Vec<(&'static str, String)> {
     vec![
@@ -102,6 +117,9 @@ fn environment(stripe: &str) -> Vec<(&'static str, String)> {
         ("META_ACCESS_TOKEN", format!("EAA{}", "m".repeat(60))),
         ("SHOPIFY_SHOP", "acme.example.com".to_owned()),
         ("SHOPIFY_API_TOKEN", format!("{}_{}", "shpat", "0".repeat(32))),
+        ("GITHUB_APP_ID", "123456".to_owned()),
+        ("GITHUB_APP_INSTALLATION_ID", "7654321".to_owned()),
+        ("GITHUB_APP_PRIVATE_KEY", private_key()),
         ("TWILIO_AUTH_TOKEN", "0".repeat(32)),
         ("GOOGLE_ACCESS_TOKEN", "ya29.short-lived".to_owned()),
     ]
@@ -124,11 +142,12 @@ fn import(
     (output.status.success(), lines, said)
 }
 
-fn outcomes(stripe: &str, meta: &str) -> Vec<(String, String)> {
+fn outcomes(of_good_ones: &str) -> Vec<(String, String)> {
     let expected = [
-        ("meta", meta),
+        ("meta", of_good_ones),
         ("shopify", "malformed"),
-        ("stripe", stripe),
+        ("stripe", of_good_ones),
+        ("github", of_good_ones),
         ("twilio", "incomplete"),
         ("google", "unusable"),
     ];
@@ -152,31 +171,36 @@ async fn variables_are_imported_once_and_never_shown() {
 
     // Without a server, and nothing is kept.
     let (passed, lines, said) = import(&state, &variables, &[&here[..], &["--dry-run"]].concat());
-    assert_eq!(lines, outcomes("would_import", "would_import"), "{said}");
+    assert_eq!(lines, outcomes("would_import"), "{said}");
     assert!(!passed, "two of them cannot be imported: {said}");
     let server = Server::start(&state, &[]);
     let token = token(&state, "admin");
     assert_eq!(saved(&server.url, &token).await, Vec::<Value>::new());
 
     let (_, lines, said) = import(&state, &variables, &here);
-    assert_eq!(lines, outcomes("imported", "imported"), "{said}");
+    assert_eq!(lines, outcomes("imported"), "{said}");
     assert!(said.contains("SHOPIFY_SHOP") && said.contains("TWILIO_ACCOUNT_SID"), "{said}");
     let credentials = saved(&server.url, &token).await;
-    assert_eq!(credentials.len(), 2, "{credentials:?}");
+    assert_eq!(credentials.len(), 3, "{credentials:?}");
     for (name, value) in &variables {
-        assert!(*name == "SHOPIFY_SHOP" || !said.contains(value), "{name} is shown: {said}");
+        assert!(PUBLIC.contains(name) || !said.contains(value), "{name} is shown: {said}");
     }
 
     // By address and token, as against a system that is deployed.
     let there = ["--url", &server.url, "--token", &token];
     let (_, lines, said) = import(&state, &variables, &there);
-    assert_eq!(lines, outcomes("skipped", "skipped"), "{said}");
-    let other = format!("{}_test_{}", "sk", "t".repeat(40));
-    assert_eq!(import(&state, &environment(&other), &here).1, outcomes("skipped", "skipped"));
+    assert_eq!(lines, outcomes("skipped"), "{said}");
+    let other = environment(&format!("{}_test_{}", "sk", "t".repeat(40)));
+    assert_eq!(import(&state, &other, &here).1, outcomes("skipped"));
     assert_eq!(saved(&server.url, &token).await, credentials, "nothing is overwritten");
     let (passed, lines, said) = import(&state, &variables[..1], &[&here[..], &["--name", "second"]].concat());
     assert!(passed, "{said}");
     assert_eq!(lines, [("stripe".to_owned(), "imported".to_owned())], "{said}");
+
+    // What is meant for a deployed system does not land here.
+    let elsewhere = ["--url", "http://127.0.0.1:9"];
+    let (passed, _, said) = import(&state, &variables, &[&here[..], &elsewhere].concat());
+    assert!(!passed && said.contains("--url"), "{said}");
 
     let member = program::token(&state, "member");
     let (passed, lines, said) = import(&state, &variables, &["--url", &server.url, "--token", &member]);

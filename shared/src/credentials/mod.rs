@@ -224,7 +224,7 @@ impl Credentials {
     }
 
     /// Renames a credential, replaces fields of it, or both; the fields that are not named stay.
-    /// Somebody else's change meanwhile is a conflict, and then nothing changed.
+    /// If somebody else changed it meanwhile, nothing changes and [`Error::Superseded`] shows it.
     pub async fn update(
         &self,
         person: &Person,
@@ -246,7 +246,7 @@ impl Credentials {
             return Err(Error::Invalid(faults));
         }
         if seen.is_some_and(|seen| seen != old.version) {
-            return Err(overtaken(&old));
+            return Err(superseded(old));
         }
         let mut new = old.changed(person, name, now);
         let mut writes = Vec::new();
@@ -278,7 +278,7 @@ impl Credentials {
         if self.transact(writes).await? {
             Ok(new.view())
         } else {
-            Err(overtaken(&self.get(workspace, id).await?))
+            Err(superseded(self.get(workspace, id).await?))
         }
     }
 
@@ -402,11 +402,9 @@ impl Credentials {
     }
 }
 
-fn overtaken(current: &Record) -> Error {
-    Error::Conflict(format!(
-        "the credential was changed by someone else and is at version {}",
-        current.version
-    ))
+/// What the loser of a race is told.
+fn superseded(current: Record) -> Error {
+    Error::Superseded(Box::new(serde_json::to_value(current.view()).unwrap_or_default()))
 }
 
 fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue, Error> {

@@ -21,7 +21,7 @@ use aws_sdk_secretsmanager::{
     error::SdkError,
     operation::get_secret_value::{GetSecretValueError, GetSecretValueOutput},
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use name::SecretName;
@@ -154,6 +154,8 @@ impl Version {
         let created_at = found
             .created_date()
             .and_then(|at| DateTime::from_timestamp(at.secs(), at.subsec_nanos()))
+            // It comes as a fraction, which is a little off.
+            .map(|at| at.round_subsecs(3))
             .unwrap_or_default();
         let binary = |found: GetSecretValueOutput| String::from_utf8(found.secret_binary?.into_inner()).ok();
         let value = match found.secret_string {

@@ -224,8 +224,8 @@ async fn of_changes_at_once_one_wins_and_the_others_hear_of_the_newer_version() 
     for (key, answer) in keys.iter().zip(join_all(changes).await) {
         match answer {
             Ok(_) => assert!(winner.replace(key).is_none(), "two won"),
-            Err(Error::Conflict(message)) => {
-                assert!(message.contains("version 2"), "{message}");
+            Err(Error::Superseded(current)) => {
+                assert_eq!(*current, world.list(None, 1, None).await["credentials"][0]);
                 lost += 1;
             }
             Err(other) => panic!("{other:?}"),
@@ -235,7 +235,10 @@ async fn of_changes_at_once_one_wins_and_the_others_hear_of_the_newer_version() 
     assert_eq!(&world.secret(id).await["api_key"], winner.unwrap());
     assert_eq!(world.activity().await.len(), 2, "what lost is not in the log");
     let stale = world.update(id, json!({"name": "x", "version": 1})).await;
-    assert!(matches!(&stale, Err(Error::Conflict(why)) if why.contains("version 2")), "{stale:?}");
+    let Err(Error::Superseded(current)) = stale else { panic!("{stale:?}") };
+    assert_eq!((&current["version"], &current["name"]), (&json!(2), &json!("Billing")));
+    let key = winner.unwrap();
+    assert!(!current.to_string().contains(key.as_str()), "{current}");
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! Integrations: one of two changes wins, versions stay, rolling back is exact, tests tell.
 
+mod narrowed;
+mod scheduled;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU16, Ordering},
 };
 
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use axum::{Json, Router, http::StatusCode, routing::get};
 use chrono::{DateTime, Duration, Utc};
 use futures::future::join_all;
@@ -23,7 +27,7 @@ use shared::{
 };
 use tidegate::embedded::Embedded;
 
-use crate::admin;
+use crate::{admin, wire::Wire};
 
 /// Stripe as it answers about its account: with a status that the test sets.
 #[derive(Clone, Default)]
@@ -55,7 +59,8 @@ impl FakeStripe {
 }
 
 struct World {
-    _embedded: Embedded,
+    embedded: Embedded,
+    env: Env,
     integrations: Integrations,
     credentials: Credentials,
     tester: Tester,
@@ -67,9 +72,14 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let embedded = Embedded::memory().await.unwrap();
         let stripe = FakeStripe::default();
         let endpoints = stripe.serve().await;
+        Self { stripe, ..Self::among(endpoints).await }
+    }
+
+    /// With the providers that stand at these places.
+    async fn among(endpoints: String) -> Self {
+        let embedded = Embedded::memory().await.unwrap();
         let of_function = |name: &str, variables: &[&'static str]| {
             let env = embedded.env(name);
             variables
@@ -88,17 +98,22 @@ impl World {
             credentials: Credentials::load(&env, &sdk).unwrap(),
             tester: Tester::load(&env, &sdk).unwrap(),
             activity: Activity::reader(&env, &sdk).unwrap(),
-            stripe,
+            stripe: FakeStripe::default(),
             function: tidegate::functions::registry()["integrations"].load(&env, &sdk).unwrap(),
             person: admin("acme"),
-            _embedded: embedded,
+            embedded,
+            env,
         }
     }
 
     /// A credential of Stripe's test mode.
     async fn credential(&self) -> String {
         let key = format!("sk_{}_{}", "test", "x".repeat(24));
-        let body = json!({"provider": "stripe", "name": "key", "credential": {"api_key": key}});
+        self.credential_of("stripe", json!({"api_key": key})).await
+    }
+
+    async fn credential_of(&self, provider: &str, fields: Value) -> String {
+        let body = json!({"provider": provider, "name": "key", "credential": fields});
         let order = credentials::Order::parse(Fields::of("", body).unwrap()).unwrap();
         let saved = self.credentials.save(&self.person, order, now()).await.unwrap();
         serde_json::to_value(saved).unwrap()["id"].as_str().unwrap().to_owned()
@@ -570,4 +585,60 @@ async fn a_list_does_not_read_configurations() {
     assert_eq!(listed, ids, "newest first");
     let foreign = world.integrations.list(&admin("other").workspace, 2, Some("AAAA")).await;
     assert!(matches!(foreign, Err(Error::Invalid(_))));
+}
+
+#[tokio::test]
+async fn a_page_costs_the_same_among_ten_and_ten_thousand() {
+    let world = World::new().await;
+    let (sdk, wire) = Wire::tap(world.embedded.sdk());
+    let integrations = Integrations::load(&world.env, &sdk).unwrap();
+    let mut made = Vec::new();
+    for _ in 0..10 {
+        made.insert(0, world.create(json!({})).await.integration.id);
+    }
+    let cost = async || {
+        wire.seen();
+        let page = integrations.list(&world.person.workspace, 10, None).await.unwrap();
+        let listed: Vec<_> = page.integrations.into_iter().map(|one| one.id).collect();
+        assert_eq!(listed, made, "newest first");
+        let seen = wire.seen();
+        (seen.calls, seen.received)
+    };
+    let few = cost().await;
+
+    // As the store writes them.
+    let client = aws_sdk_dynamodb::Client::new(&world.embedded.sdk());
+    let text = |value: &str| AttributeValue::S(value.to_owned());
+    let read = client.get_item().table_name("IntegrationsTable").key("pk", text("WORKSPACE#acme"));
+    let read = read.key("sk", text(&format!("INTEGRATION#{}", made[0]))).send().await.unwrap();
+    let row = read.item.unwrap();
+    let copies: Vec<_> = (0..10_000)
+        .map(|number| {
+            let (mut row, id) = (row.clone(), format!("int_000{number:08}"));
+            row.insert("sk".to_owned(), text(&format!("INTEGRATION#{id}")));
+            row.insert("id".to_owned(), text(&id));
+            let put = PutRequest::builder().set_item(Some(row)).build().unwrap();
+            WriteRequest::builder().put_request(put).build()
+        })
+        .collect();
+    for batch in copies.chunks(25) {
+        let write = client.batch_write_item().request_items("IntegrationsTable", batch.to_vec());
+        let written = write.send().await.unwrap();
+        assert!(written.unprocessed_items.is_none_or(|left| left.is_empty()));
+    }
+    let many = cost().await;
+    assert_eq!(few.0, many.0, "round trips");
+    // The answer tells where the page ends, once there is more.
+    assert!(many.1 < few.1 + 512, "{} bytes read, {} before", many.1, few.1);
+
+    let (mut count, mut cursor) = (0, None::<String>);
+    loop {
+        let page = integrations.list(&world.person.workspace, 100, cursor.as_deref()).await.unwrap();
+        count += page.integrations.len();
+        match page.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(count, 10_010, "each one, once");
 }

@@ -14,6 +14,8 @@ use shared::{
 };
 use tidegate::embedded::Embedded;
 
+use crate::wire::Wire;
+
 const NAME: SecretName = SecretName::DevopsWebhookSecret;
 
 struct World {
@@ -79,6 +81,34 @@ async fn who_needs_a_secret_that_is_not_there_learns_its_name() {
     world.set("set-at-long-last").await;
     assert!(accepted(&secrets, TimeDelta::seconds(30)).await.is_err(), "remembered for a minute");
     assert_eq!(accepted(&secrets, TimeDelta::seconds(61)).await.unwrap(), ["set-at-long-last"]);
+}
+
+#[tokio::test]
+async fn while_the_secret_store_does_not_answer_what_was_read_serves_for_an_hour() {
+    let world = World::new().await;
+    world.set("read-before-the-outage").await;
+    let (sdk, wire) = Wire::tap(world.embedded.sdk());
+    let secrets = PlatformSecrets::load(&world.embedded.env("secrets-check"), &sdk).unwrap();
+    accepted(&secrets, TimeDelta::zero()).await.unwrap();
+    wire.deny_secrets(true);
+    for (case, minutes, serves) in [
+        ("remembered", 4, true),
+        ("asked again", 6, true),
+        ("nearly an hour", 59, true),
+        ("an hour", 61, false),
+    ] {
+        match accepted(&secrets, TimeDelta::minutes(minutes)).await {
+            Ok(values) => assert!(serves && values == ["read-before-the-outage"], "{case}: {values:?}"),
+            Err(Error::Unavailable(..)) => assert!(!serves, "{case}"),
+            Err(other) => panic!("{case}: {other:?}"),
+        }
+    }
+    let never_read = secrets.get(SecretName::SmtpPassword, Utc::now()).await.err();
+    assert!(matches!(never_read, Some(Error::Unavailable(..))), "not taken for missing: {never_read:?}");
+    wire.deny_secrets(false);
+    world.set("set-after-the-outage").await;
+    let values = accepted(&secrets, TimeDelta::minutes(61)).await.unwrap();
+    assert_eq!(values, ["set-after-the-outage", "read-before-the-outage"]);
 }
 
 /// What the activity log holds: workspace, action and target.

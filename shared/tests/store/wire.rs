@@ -1,4 +1,4 @@
-//! What goes over the wire to AWS: which calls, with which bytes, and a KMS that refuses.
+//! What goes over the wire to AWS: which calls, with which bytes, and services that refuse.
 
 use std::sync::{
     Arc, Mutex,
@@ -21,6 +21,7 @@ pub struct Wire {
     inner: SharedHttpClient,
     seen: Arc<Mutex<Seen>>,
     kms_denies: Arc<AtomicBool>,
+    secrets_deny: Arc<AtomicBool>,
 }
 
 /// What went over it.
@@ -38,7 +39,8 @@ impl Wire {
     /// The configuration with a wire in it.
     pub fn tap(sdk: SdkConfig) -> (SdkConfig, Self) {
         let inner = sdk.http_client().unwrap();
-        let wire = Self { inner, seen: Arc::default(), kms_denies: Arc::default() };
+        let wire =
+            Self { inner, seen: Arc::default(), kms_denies: Arc::default(), secrets_deny: Arc::default() };
         (sdk.into_builder().http_client(SharedHttpClient::new(wire.clone())).build(), wire)
     }
 
@@ -50,6 +52,11 @@ impl Wire {
     /// From now on KMS refuses every call, as without a grant, or no longer.
     pub fn deny_kms(&self, denies: bool) {
         self.kms_denies.store(denies, Ordering::SeqCst);
+    }
+
+    /// From now on Secrets Manager refuses every call, or no longer.
+    pub fn deny_secrets(&self, denies: bool) {
+        self.secrets_deny.store(denies, Ordering::SeqCst);
     }
 }
 
@@ -76,13 +83,17 @@ impl HttpConnector for Connector {
         let (service, operation) = target.split_once('.').unwrap_or_default();
         let mut seen = self.wire.seen.lock().unwrap();
         seen.calls.push(operation.to_owned());
-        if service == "TrentService" {
-            if self.wire.kms_denies.load(Ordering::SeqCst) {
-                let body = r#"{"__type": "AccessDeniedException", "message": "not authorized"}"#;
-                let answer = HttpResponse::new(400.try_into().unwrap(), body.into());
-                return HttpConnectorFuture::ready(Ok(answer));
-            }
-        } else {
+        let denied = match service {
+            "TrentService" => &self.wire.kms_denies,
+            "secretsmanager" => &self.wire.secrets_deny,
+            _ => &AtomicBool::new(false),
+        };
+        if denied.load(Ordering::SeqCst) {
+            let body = r#"{"__type": "AccessDeniedException", "message": "not authorized"}"#;
+            let answer = HttpResponse::new(400.try_into().unwrap(), body.into());
+            return HttpConnectorFuture::ready(Ok(answer));
+        }
+        if service != "TrentService" {
             seen.sent.push_str(&String::from_utf8_lossy(request.body().bytes().unwrap_or_default()));
         }
         drop(seen);

@@ -34,6 +34,8 @@ pub(super) struct Secrets {
 #[derive(Subcommand)]
 enum Command {
     /// Report platform secrets that are missing, malformed or older than 90 days; fails if any is
+    #[command(after_help = "Missing are those of the parameter RequiredSecrets that have no value; \
+                            tidegate serve --parameter RequiredSecrets=… names those in use.")]
     Check(Show),
     /// List the platform secrets, and since when each is set
     List(Show),
@@ -55,7 +57,7 @@ struct Show {
 
 #[derive(Args)]
 struct Set {
-    /// Which, such as `STRIPE_API_KEY`
+    #[arg(help = "Which, such as STRIPE_API_KEY")]
     name: SecretName,
     /// Set it even if it does not look like one
     #[arg(long)]
@@ -104,7 +106,7 @@ async fn show(options: &Show) -> Result<Vec<Status>, StartError> {
 }
 
 fn table(found: &[Status]) -> String {
-    let mut text = format!("{:<27}{:<22}{:<7}\n", "NAME", "SET", "STATE");
+    let mut text = format!("{:<27}{:<22}STATE\n", "NAME", "SET");
     for status in found {
         let set_at = status.set_at.map(|at| at.format("%Y-%m-%d %H:%M UTC").to_string());
         let state = match (status.finding, status.required) {
@@ -149,7 +151,8 @@ fn value(name: SecretName) -> Result<SecretString, StartError> {
         return Ok(rpassword::prompt_password(format!("{name}: "))?.into());
     }
     let mut text = String::new();
-    io::stdin().take(MAX_VALUE + 1).read_to_string(&mut text)?;
+    let read = io::stdin().take(MAX_VALUE + 1).read_to_string(&mut text);
+    read.map_err(|error| format!("standard input holds no text for {name}: {error}"))?;
     if text.len() as u64 > MAX_VALUE {
         return Err(format!("a secret has at most {MAX_VALUE} bytes").into());
     }

@@ -43,15 +43,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lines<S> {
         // What has arrived is handed out without waiting, so that nothing else would ever run, the
         // clock that ends it included.
         let budget = ready!(coop::poll_proceed(context));
-        let arrived = ready!(Pin::new(&mut self.stream).poll_fill_buf(context))?;
+        let Self { stream, left, .. } = &mut *self;
+        let arrived = ready!(Pin::new(&mut *stream).poll_fill_buf(context))?;
         let line = arrived.iter().position(|byte| *byte == b'\n').map_or(arrived.len(), |end| end + 1);
         let length = line.min(into.remaining());
-        into.put_slice(&arrived[..length]);
-        self.left = self
-            .left
+        // Before anything is handed out: who reads an error must find nothing read beside it.
+        *left = left
             .checked_sub(length)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the server sends without end"))?;
-        Pin::new(&mut self.stream).consume(length);
+        into.put_slice(&arrived[..length]);
+        Pin::new(stream).consume(length);
         budget.made_progress();
         Poll::Ready(Ok(()))
     }

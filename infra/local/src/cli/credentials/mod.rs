@@ -43,13 +43,9 @@ pub(super) struct Credentials {
 enum Command {
     /// Save the credentials that environment variables hold; fails if one of them cannot be
     ///
-    /// Known are `META_ACCESS_TOKEN`, `META_APP_SECRET`; `GOOGLE_SERVICE_ACCOUNT_JSON` or
-    /// `GOOGLE_APPLICATION_CREDENTIALS` (a file), `GA4_PROPERTY_ID`; `SHOPIFY_SHOP` with
-    /// `SHOPIFY_API_TOKEN`, or with `SHOPIFY_CLIENT_ID` and `SHOPIFY_CLIENT_SECRET`; `STRIPE_API_KEY`;
-    /// `GITHUB_APP_ID`, `GITHUB_APP_INSTALLATION_ID`, `GITHUB_APP_PRIVATE_KEY`; `SUPABASE_URL`,
-    /// `SUPABASE_SERVICE_KEY`; `SMTP_HOST`, `SMTP_PORT`, `SMTP_USERNAME`, `SMTP_PASSWORD`, `SMTP_FROM`;
-    /// `TWILIO_ACCOUNT_SID`, `TWILIO_AUTH_TOKEN`. A credential that is there already, of the same
-    /// provider and name, is left as it is: running this twice changes nothing.
+    /// A credential that is there already, of the same provider and name, is left as it is: running
+    /// this twice changes nothing.
+    #[command(after_help = sources::help())]
     ImportEnv(Import),
 }
 
@@ -62,7 +58,7 @@ struct Import {
     #[arg(long, required_unless_present = "token", conflicts_with = "token")]
     workspace: Option<String>,
     /// Base URL of the API; by default that of the server on the state directory
-    #[arg(long, requires = "token")]
+    #[arg(long, requires = "token", conflicts_with = "workspace")]
     url: Option<String>,
     /// An admin's bearer token; its workspace gets the credentials
     #[arg(long, env = "TIDEGATE_TOKEN", hide_env_values = true)]
@@ -133,22 +129,24 @@ impl Outcome {
 pub(super) async fn run(options: Credentials) -> Result<(), StartError> {
     let Command::ImportEnv(options) = options.command;
     let found = sources::read(&|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()));
-    let lines = match (&options.url, &options.token) {
-        (Some(url), Some(token)) => import(&mut Api::new(url, token)?, found, &options).await?,
+    let mut lines = Vec::new();
+    let done = match (&options.url, &options.token) {
+        (Some(url), Some(token)) => import(url, token, found, &options, &mut lines).await,
         (_, token) => {
             let attached = Attached::to(&options.directory.state).await?;
-            let lines = match token.clone().map_or_else(|| admin(&options, &attached), Ok) {
-                Ok(token) => match Api::new(&attached.running().url, &token) {
-                    Ok(mut api) => import(&mut api, found, &options).await,
-                    Err(error) => Err(error),
-                },
+            let done = match token.clone().map_or_else(|| admin(&options, &attached), Ok) {
+                Ok(token) => import(&attached.running().url, &token, found, &options, &mut lines).await,
                 Err(error) => Err(error),
             };
             attached.leave().await;
-            lines?
+            done
         }
     };
-    report(&lines, options.json)?;
+    // Where it broke off, what was saved until then is told all the same.
+    if done.is_ok() || !lines.is_empty() {
+        report(&lines, options.json)?;
+    }
+    done?;
     match lines.iter().filter(|line| line.outcome.failed()).count() {
         0 => Ok(()),
         count => Err(format!("{count} of {} could not be imported", lines.len()).into()),
@@ -167,8 +165,14 @@ fn admin(options: &Import, attached: &Attached) -> Result<String, StartError> {
     Ok(issuer.person(workspace, "admin", "import-env", TOKEN_LIFE)?)
 }
 
-async fn import(api: &mut Api, found: Vec<Found>, options: &Import) -> Result<Vec<Line>, StartError> {
-    let mut lines = Vec::new();
+async fn import(
+    url: &str,
+    token: &str,
+    found: Vec<Found>,
+    options: &Import,
+    lines: &mut Vec<Line>,
+) -> Result<(), StartError> {
+    let mut api = Api::new(url, token)?;
     for Found { provider, variables, credential } in found {
         let mut line = Line {
             provider: provider.word(),
@@ -187,7 +191,7 @@ async fn import(api: &mut Api, found: Vec<Found>, options: &Import) -> Result<Ve
             Ok(given) => match Credential::parse(provider, "credential", given.fields.clone().into()) {
                 Ok(checked) => {
                     line.mask = Some(checked.mask());
-                    store(api, provider, given.fields, options, &mut line).await?;
+                    store(&mut api, provider, given.fields, options, &mut line).await?;
                 }
                 Err(faults) => {
                     line.outcome = Outcome::Malformed;
@@ -199,7 +203,7 @@ async fn import(api: &mut Api, found: Vec<Found>, options: &Import) -> Result<Ve
         }
         lines.push(line);
     }
-    Ok(lines)
+    Ok(())
 }
 
 async fn store(

@@ -150,6 +150,21 @@ impl Given {
     }
 }
 
+/// The variables, for the help of the command.
+pub(super) fn help() -> String {
+    let mut text = "Variables (the first of each that is set; those in brackets may be left out):".to_owned();
+    for Source { provider, fields, .. } in &SOURCES {
+        let field = |(_, variables, required): &Field| {
+            let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
+            let names = names.join(" | ");
+            if *required { names } else { format!("[{names}]") }
+        };
+        let fields: Vec<_> = fields.iter().map(field).collect();
+        text.extend([format!("\n  {:<10}{}", provider.word(), fields.join(", "))]);
+    }
+    text
+}
+
 /// Everything that the variables hold, by `get`.
 pub(super) fn read(get: &dyn Fn(&str) -> Option<String>) -> Vec<Found> {
     let wanted = SOURCES.iter().filter(|source| source.sign.iter().any(|name| get(name).is_some()));
