@@ -62,9 +62,8 @@ async fn a_change_that_needs_too_many_counters_is_rejected_alone() {
     let embedded = Embedded::memory().await.unwrap();
     let env = || Env::of([("LEDGER_TABLE", "LedgerTable"), ("TIME_ZONE", "UTC")]);
     // All in one shard, which gets as large as any can.
-    let (sdk, _) = Line::with(embedded.sdk(), |_, text| match text.contains("TOTALS#acme#3\"") {
-        true => Fault::None,
-        false => Fault::Cancelled("TransactionConflict"),
+    let (sdk, _) = Line::with(embedded.sdk(), |_, text| {
+        if text.contains("TOTALS#acme#3\"") { Fault::None } else { Fault::Cancelled("TransactionConflict") }
     });
     let ledger = Ledger::load(&env(), &sdk).unwrap();
     let (mut outcomes, workspace) = (Vec::new(), acme());

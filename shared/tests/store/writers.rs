@@ -105,13 +105,11 @@ fn elsewhere(text: &str, shard: u8) -> bool {
 async fn what_passes_is_tried_again_and_counts_once() {
     type Faults = fn(usize, &str) -> Fault;
     let cases: [(&str, Faults); 9] = [
-        ("seven of eight shards are busy", |_, text| match elsewhere(text, 5) {
-            true => Fault::Cancelled("TransactionConflict"),
-            false => Fault::None,
+        ("seven of eight shards are busy", |_, text| {
+            if elsewhere(text, 5) { Fault::Cancelled("TransactionConflict") } else { Fault::None }
         }),
-        ("seven of eight shards are hot", |_, text| match elsewhere(text, 2) {
-            true => Fault::Cancelled("ProvisionedThroughputExceeded"),
-            false => Fault::None,
+        ("seven of eight shards are hot", |_, text| {
+            if elsewhere(text, 2) { Fault::Cancelled("ProvisionedThroughputExceeded") } else { Fault::None }
         }),
         ("every other one is throttled", |nth, _| match nth % 2 {
             0 => Fault::Cancelled("ThrottlingError"),
