@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
+use tidegate::embedded::Embedded;
 
 use crate::{Error, bootstrap::Bootstrap};
 
@@ -33,13 +34,17 @@ pub struct Stage {
     pub bootstraps: PathBuf,
     pub logs: PathBuf,
     pub memory_mb: u32,
+    /// Of every function.
     pub variables: HashMap<String, String>,
+    /// The template, which has the other ones.
+    pub embedded: Embedded,
 }
 
 impl Stage {
     /// Starts a bootstrap; `extra` variables are added to those of every function.
     pub async fn start(&self, name: &str, extra: &[(&str, &str)]) -> Result<Bootstrap, Error> {
-        let mut variables = self.variables.clone();
+        let mut variables: HashMap<_, _> = self.embedded.variables(name).into_iter().collect();
+        variables.extend(self.variables.clone());
         variables.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Bootstrap::start(&self.binary(name), self.memory_mb, &variables, &self.logs).await
     }
@@ -161,8 +166,15 @@ pub async fn called(stage: &Stage, issuer: &Issuer) -> Result<Vec<Case>, Error> 
             request("PUT", "/api/ingest/users", Some(&tool), &json!({"items": items}))
         }
     };
-    for (first, count) in [(0, 100), (100, 100), (200, 50)] {
-        let outcome: Value = body(&stage.call("ingest", &ingest(first, count, 0)).await?)?;
+    let mut batches: Vec<_> =
+        [(0, 100), (100, 100), (200, 50)].map(|(first, count)| ingest(first, count, 0)).into();
+    for (kind, entity) in ENTITIES {
+        let items: Vec<_> = (0..100).map(|number| entity(number, today)).collect();
+        let path = format!("/api/ingest/{kind}");
+        batches.push(request("PUT", &path, Some(&tool), &json!({"items": items})));
+    }
+    for batch in batches {
+        let outcome: Value = body(&stage.call("ingest", &batch).await?)?;
         let results = outcome["results"].as_array().ok_or("no results")?;
         if !results.iter().all(|result| result["outcome"] == "created") {
             return Err(format!("ingest did not take all: {outcome}").into());
@@ -192,6 +204,48 @@ pub async fn called(stage: &Stage, issuer: &Issuer) -> Result<Vec<Case>, Error> 
             event: always(request("GET", "/api/devops/sync/users", Some(&tool), &Value::Null)),
         },
         Case {
+            function: "sync-revenue",
+            floor: "floor-calls",
+            calls: &["UpdateItem", "BatchGetItem", "Query", "Query", "Query", "Query"],
+            is_route: true,
+            event: always(request("GET", "/api/devops/sync/revenue", Some(&tool), &Value::Null)),
+        },
+        Case {
+            function: "sync-commissions",
+            floor: "floor-calls",
+            calls: &["UpdateItem", "BatchGetItem", "Query", "Query", "Query", "Query", "Query"],
+            is_route: true,
+            event: always(request("GET", "/api/devops/sync/commissions", Some(&tool), &Value::Null)),
+        },
+        Case {
+            function: "credentials",
+            floor: "floor-calls",
+            calls: &["Query"],
+            is_route: true,
+            event: always(request("GET", "/api/credentials/list", Some(&person), &Value::Null)),
+        },
+        Case {
+            function: "integrations",
+            floor: "floor-calls",
+            calls: &["Query"],
+            is_route: true,
+            event: always(request("GET", "/api/integrations", Some(&person), &Value::Null)),
+        },
+        Case {
+            function: "settings",
+            floor: "floor-calls",
+            calls: &["Query"],
+            is_route: true,
+            event: always(request("GET", "/api/services", Some(&person), &Value::Null)),
+        },
+        Case {
+            function: "activity",
+            floor: "floor-calls",
+            calls: &["Query"],
+            is_route: true,
+            event: always(request("GET", "/api/activity", Some(&person), &Value::Null)),
+        },
+        Case {
             function: "keys",
             floor: "floor-calls",
             calls: &["Query", "Query"],
@@ -215,6 +269,42 @@ pub async fn called(stage: &Stage, issuer: &Issuer) -> Result<Vec<Case>, Error> 
     ])
 }
 
+/// The kinds beside users, and one of each.
+const ENTITIES: [(&str, fn(usize, DateTime<Utc>) -> Value); 3] =
+    [("subscriptions", subscription), ("transactions", transaction), ("commissions", commission)];
+
+fn subscription(number: usize, today: DateTime<Utc>) -> Value {
+    json!({
+        "id": format!("subscription-{number:04}"), "customer": format!("customer-{number:04}"),
+        "plan": "pro", "status": "active", "currency": "USD",
+        "items": [{"unit_amount": 4900, "interval": "month"}],
+        "started_at": days_ago(number, today), "updated_at": days_ago(number, today),
+    })
+}
+
+fn transaction(number: usize, today: DateTime<Utc>) -> Value {
+    json!({
+        "id": format!("payment-{number:04}"), "customer": format!("customer-{number:04}"),
+        "kind": "subscription", "plan": "pro", "status": "succeeded",
+        "amount": 4900, "currency": "USD",
+        "occurred_at": days_ago(number, today), "updated_at": days_ago(number, today),
+    })
+}
+
+fn commission(number: usize, today: DateTime<Utc>) -> Value {
+    json!({
+        "id": format!("commission-{number:04}"), "transaction": format!("payment-{number:04}"),
+        "username": format!("Partner {}", number % 30), "tier": "gold",
+        "amount": 490, "currency": "USD",
+        "occurred_at": days_ago(number, today), "updated_at": days_ago(number, today),
+    })
+}
+
+/// Of the last 20 days.
+fn days_ago(number: usize, today: DateTime<Utc>) -> DateTime<Utc> {
+    today - TimeDelta::days(i64::try_from(1 + number % 20).unwrap_or_default())
+}
+
 fn user(number: usize, version: usize, today: DateTime<Utc>) -> Value {
     let days = |days: usize| TimeDelta::days(i64::try_from(days).unwrap_or_default());
     let version = i64::try_from(version).unwrap_or_default();
@@ -233,12 +323,13 @@ fn user(number: usize, version: usize, today: DateTime<Utc>) -> Value {
     })
 }
 
-fn body(answer: &Value) -> Result<Value, Error> {
+/// What an answer to an HTTP request says.
+pub fn body(answer: &Value) -> Result<Value, Error> {
     Ok(serde_json::from_str(answer["body"].as_str().ok_or("an answer without a body")?)?)
 }
 
 /// What API Gateway sends to an authorizer.
-fn authorization(header: &str, value: &str) -> Value {
+pub fn authorization(header: &str, value: &str) -> Value {
     let mut event = request("GET", "/api/devops/sync/users", None, &Value::Null);
     event["type"] = json!("REQUEST");
     event["routeArn"] =
@@ -249,7 +340,7 @@ fn authorization(header: &str, value: &str) -> Value {
 }
 
 /// What API Gateway sends to a function; `caller` is the authorizer's context.
-fn request(method: &str, path: &str, caller: Option<&Value>, body: &Value) -> Value {
+pub fn request(method: &str, path: &str, caller: Option<&Value>, body: &Value) -> Value {
     let mut event = json!({
         "version": "2.0",
         "routeKey": format!("{method} {path}"),

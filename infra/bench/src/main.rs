@@ -3,29 +3,36 @@
 
 mod bootstrap;
 mod case;
+mod direct;
 mod endpoint;
+mod ledger;
 mod measure;
 mod price;
 mod report;
+mod tables;
 mod tls;
 mod vault;
+mod writers;
 
-use std::{collections::HashMap, env, fs, path::PathBuf, process::ExitCode};
+use std::{
+    collections::HashMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use case::{Issuer, Stage};
 use clap::Parser;
-use dynoxide::Database;
 use endpoint::Endpoint;
 use measure::Effort;
+use tables::Tables;
+use tidegate::embedded::Embedded;
 
 /// Any failure of the bench.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// The tables of the template: the variable that names one to the functions, and whether it has
-/// the index.
-const TABLES: [(&str, bool); 3] =
-    [("API_KEYS_TABLE", false), ("LEDGER_TABLE", true), ("ACTIVITY_TABLE", false)];
-
+/// Transactions that the ledger is measured with; the last is for `--full`.
+const SIZES: [usize; 4] = [1000, 10_000, 100_000, 1_000_000];
 /// Processes of each side that share the warm invocations.
 const PAIRS: usize = 20;
 
@@ -35,9 +42,12 @@ struct Arguments {
     /// Only a few iterations, and only the round trips count: keeps the bench itself from rotting.
     #[arg(long)]
     quick: bool,
-    /// Only these functions.
+    /// Only these functions, `vault` or `ledger`.
     #[arg(long, value_name = "FUNCTION", num_args = 1..)]
     only: Vec<String>,
+    /// The ledger up to a million transactions, which takes minutes more.
+    #[arg(long)]
+    full: bool,
     /// Where the bootstraps are; beside this program if not given.
     #[arg(long, value_name = "DIR")]
     bootstraps: Option<PathBuf>,
@@ -73,58 +83,74 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     outcome
 }
 
-async fn measure_all(arguments: &Arguments, directory: &std::path::Path) -> Result<bool, Error> {
-    let issuer = Issuer::new()?;
-    let database = Database::memory()?;
-    let bundle = directory.join("authorities.pem");
-    let acceptor = tls::acceptor(&bundle)?;
-    let mut variables = HashMap::from([
-        ("SSL_CERT_FILE".to_owned(), bundle.display().to_string()),
-        ("LOG_LEVEL".to_owned(), "info".to_owned()),
-        ("TIME_ZONE".to_owned(), "UTC".to_owned()),
-        ("WORKSPACE_CLAIM".to_owned(), "org".to_owned()),
-        ("ROLE_CLAIM".to_owned(), "role".to_owned()),
-    ]);
-    for (variable, indexed) in TABLES {
-        endpoint::create_table(&database, variable, indexed)?;
-        variables.insert(variable.to_owned(), variable.to_owned());
-    }
-    let endpoint = Endpoint::start(acceptor, database, issuer.keys()).await?;
-    variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint.url.clone());
-    variables.extend(Issuer::variables(&endpoint.url));
-    let bootstraps = match &arguments.bootstraps {
-        Some(directory) => directory.clone(),
-        None => env::current_exe()?.parent().ok_or("this program has no directory")?.to_owned(),
-    };
-    let stage = Stage { bootstraps, logs: directory.to_owned(), memory_mb: arguments.memory_mb, variables };
-
-    let mut cases = case::open();
-    cases.extend(case::called(&stage, &issuer).await?);
-    cases.retain(|case| arguments.only.is_empty() || arguments.only.iter().any(|only| only == case.function));
-
+async fn measure_all(arguments: &Arguments, directory: &Path) -> Result<bool, Error> {
     let effort = if arguments.quick {
         Effort { cold: 1, warm: 10, pairs: 1, packages: false }
     } else {
         Effort { cold: arguments.cold, warm: arguments.warm, pairs: PAIRS, packages: true }
     };
+    let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
+    let sections = ["vault", "ledger"];
+    let mut wrong = Vec::new();
+    if arguments.only.is_empty() || arguments.only.iter().any(|only| !sections.contains(&only.as_str())) {
+        wrong.extend(functions(arguments, directory, effort).await?);
+    }
+    if wanted("vault") {
+        let lines = vault::measure(&Embedded::memory().await?, effort.warm.div_ceil(10)).await?;
+        println!("{}", vault::table(&lines));
+        wrong.extend(vault::wrong(&lines));
+    }
+    if wanted("ledger") {
+        let embedded = Embedded::memory().await?;
+        let (calls, reads) = if arguments.quick { (1, 10) } else { (32, 300) };
+        let runs = writers::measure(&embedded, calls).await?;
+        println!("{}", writers::table(&runs));
+        wrong.extend(writers::wrong(&runs));
+        let sizes: &[usize] = match (arguments.quick, arguments.full) {
+            (true, _) => &[1000, 3000],
+            (false, false) => &SIZES[..3],
+            (false, true) => &SIZES,
+        };
+        let sizes = ledger::measure(&embedded, sizes, reads).await?;
+        println!("{}", ledger::table(&sizes));
+        wrong.extend(ledger::wrong(&sizes));
+    }
+    for line in &wrong {
+        println!("Wrong: {line}");
+    }
+    Ok(wrong.is_empty())
+}
+
+/// Measures the bootstraps; tells what is wrong with their round trips.
+async fn functions(arguments: &Arguments, directory: &Path, effort: Effort) -> Result<Vec<String>, Error> {
+    let issuer = Issuer::new()?;
+    let embedded = Embedded::memory().await?;
+    let bundle = directory.join("authorities.pem");
+    let acceptor = tls::acceptor(&bundle)?;
+    let endpoint = Endpoint::start(acceptor, Tables::memory(embedded.tables())?, issuer.keys()).await?;
+    let mut variables = HashMap::from([
+        ("SSL_CERT_FILE".to_owned(), bundle.display().to_string()),
+        ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint.url.clone()),
+    ]);
+    variables.extend(Issuer::variables(&endpoint.url));
+    let bootstraps = match &arguments.bootstraps {
+        Some(directory) => directory.clone(),
+        None => env::current_exe()?.parent().ok_or("this program has no directory")?.to_owned(),
+    };
+    let stage =
+        Stage { bootstraps, logs: directory.to_owned(), memory_mb: arguments.memory_mb, variables, embedded };
+
+    let mut cases = case::open();
+    cases.extend(case::called(&stage, &issuer).await?);
+    cases.retain(|case| arguments.only.is_empty() || arguments.only.iter().any(|only| only == case.function));
+    if cases.is_empty() {
+        return Err("no such function".into());
+    }
     let mut results = Vec::new();
     for case in cases {
         let comparison = measure::compare(&stage, &endpoint, &case, effort).await?;
         eprintln!("{}: {}", case.function, report::operations(&comparison.calls));
         results.push((case, comparison));
-    }
-    let mut vault = Vec::new();
-    if arguments.only.is_empty() || arguments.only.iter().any(|only| only == "vault") {
-        vault = vault::measure(effort.warm.div_ceil(10)).await?;
-    }
-    if results.is_empty() && vault.is_empty() {
-        return Err("no such function".into());
-    }
-
-    let mut wrong = report::wrong_calls(&results);
-    wrong.extend(vault::wrong(&vault));
-    if !vault.is_empty() {
-        eprintln!("{}", vault::table(&vault));
     }
     if !arguments.quick {
         println!("{}", report::figures(&results));
@@ -142,8 +168,5 @@ async fn measure_all(arguments: &Arguments, directory: &std::path::Path) -> Resu
             println!("Missed: {line}");
         }
     }
-    for line in &wrong {
-        println!("Wrong round trips: {line}");
-    }
-    Ok(wrong.is_empty())
+    Ok(report::wrong_calls(&results))
 }

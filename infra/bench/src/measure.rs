@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     Error,
     case::{Case, Stage, check},
-    endpoint::{Call, Endpoint},
+    endpoint::Endpoint,
+    tables::Call,
 };
 
 /// How often to measure.
@@ -166,7 +167,7 @@ impl Samples {
 
 /// The first quartile: whatever else the machine does only ever adds, and to some more than to
 /// others.
-fn quartile(mut values: Vec<Duration>) -> Duration {
+pub fn quartile(mut values: Vec<Duration>) -> Duration {
     values.sort_unstable();
     values.get(values.len() / 4).copied().unwrap_or_default()
 }

@@ -22,7 +22,7 @@ const READ_UNITS: f64 = 0.125;
 const MEMORY_MB_OF_A_PROCESSOR: f64 = 1769.0;
 /// What a function waits for an answer of `DynamoDB` in the same region; an assumption, as
 /// loopback knows no distance.
-const DYNAMODB_WAIT: Duration = Duration::from_millis(4);
+pub const DYNAMODB_WAIT: Duration = Duration::from_millis(4);
 
 /// Dollars for a million warm calls.
 pub struct Price {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use aws_config::SdkConfig;
+use serde_json::Value;
 use shared::lambda::Env;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -47,7 +48,18 @@ impl Embedded {
     /// The environment of the function that runs this binary; empty for any other name.
     #[must_use]
     pub fn env(&self, binary: &str) -> Env {
+        Env::of(self.variables(binary))
+    }
+
+    /// … as the template spells it.
+    #[must_use]
+    pub fn variables(&self, binary: &str) -> BTreeMap<String, String> {
         let function = self.template.functions.values().find(|function| function.binary == binary);
-        Env::of(function.map(|function| function.environment.clone()).unwrap_or_default())
+        function.map(|function| function.environment.clone()).unwrap_or_default()
+    }
+
+    /// A `CreateTable` request for each of the template's tables.
+    pub fn tables(&self) -> impl Iterator<Item = &Value> {
+        self.template.tables.iter().map(|table| &table.create)
     }
 }
