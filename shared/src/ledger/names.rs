@@ -10,8 +10,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
-use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure::AllOld},
+};
 
 use super::{Entity, Ledger, group::Step};
 use crate::{
@@ -33,7 +36,9 @@ const REMEMBERED_MAX: usize = 100 * COUNTERS_MAX;
 
 /// The names that are known to be noted.
 #[derive(Clone, Default)]
-pub(super) struct Names(Arc<Mutex<HashMap<(Workspace, Book), HashSet<String>>>>);
+pub(super) struct Names(Arc<Mutex<Known>>);
+
+type Known = HashMap<(Workspace, Book), HashSet<String>>;
 
 impl Names {
     fn remember(&self, workspace: &Workspace, book: Book, names: impl IntoIterator<Item = String>) {
