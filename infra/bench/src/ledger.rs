@@ -166,6 +166,7 @@ pub fn wrong(sizes: &[Size]) -> Vec<String> {
 }
 
 /// The sizes as a table; times are ratios to the first read.
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
 pub fn table(sizes: &[Size]) -> String {
     let mut table = "| transactions | round trips | read units | time | added up: round trips | read units | time | filled at |\n\
         |--:|--:|--:|--:|--:|--:|--:|--:|\n"
@@ -184,10 +185,7 @@ pub fn table(sizes: &[Size]) -> String {
             sum.round_trips,
             sum.units,
             sum.took.as_secs_f64() / first,
-            #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-            {
-                filled as f64 / fill.as_secs_f64()
-            },
+            filled as f64 / fill.as_secs_f64(),
         );
     }
     let _ = writeln!(table, "\nThe first read took {:.2} ms.", first * 1e3);
