@@ -69,6 +69,7 @@ async fn strangers_and_readers_write_nothing() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of faults")]
 async fn a_bad_item_is_rejected_by_field_and_keeps_nothing_out() {
     let huge = "x".repeat(300_001);
     let key = Workspace::new().await.key().await;

@@ -9,7 +9,7 @@ async fn sync(key: &Key, query: &str) -> Answer {
     key.server().get(&format!("{SYNC}{query}")).key(&key.text).send().await
 }
 
-fn paid(id: &str, amount: i64, currency: &str, more: Value) -> Value {
+fn paid(id: &str, amount: i64, currency: &str, more: &Value) -> Value {
     let mut item = json!({
         "id": id, "kind": "other", "customer": "c1", "amount": amount, "currency": currency,
         "status": "succeeded", "occurred_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-01T12:00:00Z",
@@ -70,15 +70,15 @@ async fn each_currency_is_told_exactly_and_by_itself() {
     let key = Workspace::new().await.key().await;
     let none = json!({});
     let items = [
-        paid("usd", 1_999, "USD", none.clone()),
-        paid("back", 1_000, "usd", json!({"refunded": 999})),
-        paid("failed", 5_000, "USD", json!({"status": "failed"})),
-        paid("jpy", 500, "JPY", none.clone()),
-        paid("kwd", 12_345, "KWD", none.clone()),
-        paid("isk", 500, "ISK", none.clone()),
-        paid("mga", 500, "MGA", none.clone()),
-        paid("large", 1 << 53, "EUR", none.clone()),
-        paid("larger", 1 << 53, "EUR", none),
+        paid("usd", 1_999, "USD", &none),
+        paid("back", 1_000, "usd", &json!({"refunded": 999})),
+        paid("failed", 5_000, "USD", &json!({"status": "failed"})),
+        paid("jpy", 500, "JPY", &none),
+        paid("kwd", 12_345, "KWD", &none),
+        paid("isk", 500, "ISK", &none),
+        paid("mga", 500, "MGA", &none),
+        paid("large", 1 << 53, "EUR", &none),
+        paid("larger", 1 << 53, "EUR", &none),
     ];
     key.outcomes_of("transactions", &items).await;
     let answer = sync(&key, "").await.expect(200);
@@ -95,7 +95,7 @@ async fn each_currency_is_told_exactly_and_by_itself() {
     let answer = sync(&key, "?currency=kwd").await.json(200);
     assert_eq!((&answer["currency"], &answer["total_revenue"]), (&json!("KWD"), &json!(12.345)));
     // A transaction that is given back later takes the difference along.
-    let back = paid("usd", 1_999, "USD", json!({"refunded": 1_999, "updated_at": "2026-03-02T00:00:00Z"}));
+    let back = paid("usd", 1_999, "USD", &json!({"refunded": 1_999, "updated_at": "2026-03-02T00:00:00Z"}));
     assert_eq!(key.outcomes_of("transactions", &[back.clone(), back]).await, ["updated", "unchanged"]);
     assert_eq!(sync(&key, "").await.json(200)["total_revenue"], json!(0.01));
 }
@@ -111,14 +111,14 @@ async fn a_known_answer_is_not_sent_again() {
     let known = again(first.header("etag").to_owned()).await.expect(304);
     assert!(known.text.is_empty());
     assert_eq!(known.number("ratelimit-remaining") + 1, first.number("ratelimit-remaining"), "it is a call");
-    key.outcomes_of("transactions", &[paid("one", 1, "USD", json!({}))]).await;
+    key.outcomes_of("transactions", &[paid("one", 1, "USD", &json!({}))]).await;
     assert_eq!(again(first.header("etag").to_owned()).await.json(200)["total_revenue"], json!(0.01));
 }
 
 #[tokio::test]
 async fn windows_and_pages_are_of_what_was_paid_then() {
     let key = Workspace::new().await.key().await;
-    let on = |id: &str, time: &str| paid(id, 100, "USD", json!({"occurred_at": time}));
+    let on = |id: &str, time: &str| paid(id, 100, "USD", &json!({"occurred_at": time}));
     let items = [
         on("a", "2026-03-01T00:00:00Z"),
         on("b", "2026-03-01T23:59:59Z"),
@@ -170,7 +170,7 @@ async fn every_parameter_that_is_wrong_is_named() {
 async fn nobody_else_sees_it() {
     let workspace = Workspace::new().await;
     let key = workspace.key().await;
-    key.outcomes_of("transactions", &[paid("one", 100, "USD", json!({}))]).await;
+    key.outcomes_of("transactions", &[paid("one", 100, "USD", &json!({}))]).await;
     let other = Workspace::new().await.key().await;
     let answer = sync(&other, "").await.json(200);
     assert_eq!((&answer["total_revenue"], &answer["by_currency"]), (&json!(0), &json!({})));

@@ -142,6 +142,7 @@ pub fn open() -> Vec<Case> {
 }
 
 /// The cases that need a caller: generates a key, and takes in 250 users with it.
+#[expect(clippy::too_many_lines, reason = "one list of cases")]
 pub async fn called(stage: &Stage, issuer: &Issuer) -> Result<Vec<Case>, Error> {
     let always = |event: Value| Box::new(move |_| event.to_string()) as Box<dyn Fn(usize) -> String>;
     let token = issuer.token()?;
@@ -269,8 +270,11 @@ pub async fn called(stage: &Stage, issuer: &Issuer) -> Result<Vec<Case>, Error> 
     ])
 }
 
+/// Makes the entity of a number, as of a day.
+type OneOf = fn(usize, DateTime<Utc>) -> Value;
+
 /// The kinds beside users, and one of each.
-const ENTITIES: [(&str, fn(usize, DateTime<Utc>) -> Value); 3] =
+const ENTITIES: [(&str, OneOf); 3] =
     [("subscriptions", subscription), ("transactions", transaction), ("commissions", commission)];
 
 fn subscription(number: usize, today: DateTime<Utc>) -> Value {

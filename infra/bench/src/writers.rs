@@ -72,7 +72,7 @@ async fn run(embedded: &Embedded, items_of_a_call: usize, calls: usize) -> Resul
         Ok::<_, Error>(repeated)
     });
     let repeated = try_join_all(writers).await?.into_iter().sum();
-    let took = begin.elapsed();
+    let elapsed = begin.elapsed();
     let recorded = tables.recorded();
 
     let read = request("GET", "/api/devops/sync/revenue", Some(&tool), &Value::Null);
@@ -83,7 +83,7 @@ async fn run(embedded: &Embedded, items_of_a_call: usize, calls: usize) -> Resul
         sent: (0..items).map(dollars).sum::<usize>().to_string(),
         found: revenue["total_revenue"].to_string(),
         repeated,
-        took,
+        took: elapsed,
         calls: recorded,
     })
 }

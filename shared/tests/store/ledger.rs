@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use chrono::{DateTime, Duration, Utc};
-use futures::future::join_all;
 use serde_json::{Value, json};
 use shared::{
     identity::Workspace,
