@@ -158,7 +158,7 @@ def lint(count: Count) -> None:
 
 def unit(count: Count) -> None:
     """Rules, stores and handlers, each crate on its own."""
-    count.run("unit tests", ["cargo", "test", "--quiet", "--workspace"])
+    count.run("unit tests", ["cargo", "test", "--quiet", "--workspace", "--no-fail-fast"])
 
 
 def providers(count: Count) -> None:

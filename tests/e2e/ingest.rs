@@ -190,8 +190,8 @@ async fn insist(key: &tests::Key, items: &[Value]) {
 #[tokio::test]
 async fn parallel_writers_of_the_same_users_leave_exact_totals() {
     let key = Workspace::new().await.key().await;
-    // Sixteen writers, each with its own states of overlapping thirds of 60 users.
-    let calls = (0..16).map(|writer| {
+    // Eight writers, each with its own states of overlapping thirds of 60 users.
+    let calls = (0..8).map(|writer| {
         let items: Vec<_> = (0..60)
             .filter(|n| n % 3 != writer % 3)
             .map(|n| later(&user(n), 1 + (writer * 7 + n) % 16))

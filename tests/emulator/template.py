@@ -58,13 +58,19 @@ def transform(parameters: dict[str, str], bucket: str = "bucket") -> dict[str, A
 def expand(template: dict[str, Any]) -> dict[str, Any]:
     """Replaces each API's OpenAPI body by route, integration and authorizer resources.
 
-    Leaves out alarms over several metrics, which the emulator refuses: nothing depends on them.
+    Leaves out alarms over several metrics, which the emulator refuses: nothing depends on them; and
+    the conditions of key policies, as the emulator tells them of no encryption context.
     """
     template = copy.deepcopy(template)
     resources = template["Resources"]
     for name in [n for n, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"]:
         if "Metrics" in resources[name]["Properties"]:
             del resources[name]
+    for resource in resources.values():
+        if resource["Type"] == "AWS::KMS::Key":
+            for statement in resource["Properties"]["KeyPolicy"]["Statement"]:
+                if statement["Sid"] == "UseInContext":
+                    del statement["Condition"]
     for name in [n for n, r in resources.items() if r["Type"] == "AWS::ApiGatewayV2::Api"]:
         api = resources[name]["Properties"]
         if "Body" in api:

@@ -163,7 +163,13 @@ def test_an_event_holds_examples_only(event: str) -> None:
 def test_an_event_is_answered(
     event: str, invoke: Invoke, token: str, key: dict[str, Any], credential: str, tmp_path: Path
 ) -> None:
-    answer = invoke(function_of(event), with_real(event, token, key, tmp_path, credential))
+    sent = with_real(event, token, key, tmp_path, credential)
+    answer = invoke(function_of(event), sent)
+    if event == "settings-set" and answer["statusCode"] == 409:
+        # It was set before, by the other way to invoke: the answer tells the version to go on from.
+        version = json.loads(answer["body"])["current"]["version"]
+        sent.write_text(sent.read_text().replace(r'\"version\": 0', rf'\"version\": {version}'))
+        answer = invoke(function_of(event), sent)
     if event.startswith("authorize-"):
         assert answer["isAuthorized"] is True, answer
         assert answer["context"]["workspace"] == WORKSPACE

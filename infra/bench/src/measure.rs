@@ -88,7 +88,11 @@ pub async fn compare(
     } else {
         ("FLOOR_CALLS", floor_calls(&calls).to_string())
     };
-    let sides = [(case.function, vec![]), (case.floor, vec![(repeated.0, repeated.1.as_str())])];
+    // In a file, as a variable takes 128 KiB only.
+    let script = stage.logs.join(repeated.0);
+    std::fs::write(&script, &repeated.1)?;
+    let script = script.display().to_string();
+    let sides = [(case.function, vec![]), (case.floor, vec![(repeated.0, script.as_str())])];
     let mut samples = [Samples::default(), Samples::default()];
 
     for turn in 0..effort.cold {

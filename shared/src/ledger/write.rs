@@ -1,12 +1,15 @@
 //! Changes of entities, and of the counters with them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, TransactWriteItem};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Ledger, Outcome,
@@ -27,6 +30,9 @@ use crate::{
 
 /// Transactions, or reads of history, of one call under way at the same time.
 const CONCURRENT: usize = 8;
+/// How long a call is repeated that meets other writers; then it is up to the caller, who finds
+/// stored what was. It leaves room within the function's time for the round under way.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What became of a group.
 struct Applied<E> {
@@ -59,6 +65,7 @@ impl Ledger {
         outcomes: &mut [Outcome],
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
+        let begin = Instant::now();
         let mut pauses = store::backoff();
         while !pending.is_empty() {
             let mut known = self.known(workspace, &pending).await?;
@@ -75,7 +82,8 @@ impl Ledger {
                 .try_collect()
                 .await?;
             if applied.iter().any(|applied| !applied.lost.is_empty()) {
-                sleep(pauses.next().ok_or_else(|| unavailable("too many writers at once"))?).await;
+                let pause = pauses.next().filter(|_| begin.elapsed() < PATIENCE);
+                sleep(pause.ok_or_else(|| unavailable("too many writers at once"))?).await;
             }
             for Applied { done, lost } in applied {
                 pending.extend(done.into_iter().filter_map(|step| step.settle(true, outcomes)));

@@ -4,7 +4,7 @@
 //!
 //! Every binary names the operations it is built with, so that none carries the code of another.
 
-use std::{collections::HashMap, env, pin::Pin};
+use std::{collections::HashMap, env, fs, pin::Pin};
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::{
@@ -27,9 +27,9 @@ pub type Call = Box<dyn Fn(&Client) -> Pin<Box<dyn Future<Output = Result<(), Er
 /// Reads a call from the request our function sent.
 pub type Read = fn(&Request) -> Result<Call, Error>;
 
-/// Serves invocations; each makes the calls of `FLOOR_CALLS`, in order.
+/// Serves invocations; each makes the calls of the file `FLOOR_CALLS`, in order.
 pub async fn serve(operations: &[(&str, Read)]) -> Result<(), Error> {
-    let recorded: Value = serde_json::from_str(&env::var("FLOOR_CALLS")?)?;
+    let recorded: Value = serde_json::from_str(&fs::read_to_string(env::var("FLOOR_CALLS")?)?)?;
     let calls = recorded
         .as_array()
         .ok_or("FLOOR_CALLS is not a list")?
