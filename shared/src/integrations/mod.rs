@@ -3,7 +3,7 @@
 //! An integration is one small row, which lists show, and one row for each version of what it is
 //! set to, which are only ever added: a version is never changed and outlives the integration.
 //! A change names the version it was made from, so of two admins who change one integration at
-//! once the second is told ([`Error::Superseded`](crate::Error::Superseded)) instead of undoing
+//! once the second is told ([`Error::Superseded`]) instead of undoing
 //! the first's work. Rolling back is a new version that says the same as an old one.
 //!
 //! A [`Tester`] proves what an integration is set to, or would be ([`Candidate`]), with the
