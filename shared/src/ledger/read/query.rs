@@ -198,7 +198,7 @@ mod tests {
             (
                 "each of them",
                 json!({"from": "x", "policy": "mine", "currency": "XYZ", "limit": "0", "cursor": "", "user": "1"}),
-                vec!["cursor", "currency", "from", "limit", "policy", "user"],
+                vec!["currency", "cursor", "from", "limit", "policy", "user"],
             ),
         ] {
             let named = match Query::parse(fields(query), today, Currency::default()) {
