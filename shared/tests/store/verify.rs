@@ -174,7 +174,8 @@ async fn a_lost_row_is_told_be_it_an_entity_its_history_or_a_counter() {
         let is_zero = |(name, value): (&String, &AttributeValue)| {
             ["pk", "sk"].contains(&name.as_str()) || value.as_n().is_ok_and(|number| number == "0")
         };
-        if row.iter().all(is_zero) {
+        // Names of counters are noted again when they are used again.
+        if row.iter().all(is_zero) || text("pk").starts_with("NAMES#") {
             continue;
         }
         let delete = client.delete_item().table_name("LedgerTable").set_key(Some(key.into()));
