@@ -262,7 +262,7 @@ def main() -> int:
         try:
             if "faults" in stages:
                 faults(count)
-            with Providers() as providers, Runner(directory, providers) as runner:
+            with Providers() as stand_ins, Runner(directory, stand_ins) as runner:
                 if "runner" in stages:
                     on_runner(count, runner)
                 if "emulator" in stages:

@@ -443,13 +443,15 @@ def policies(function: str) -> list[dict[str, Any]]:
 
 
 def grants() -> list[Any]:
-    """Every grant of the template."""
+    """Every grant of the template whose lack the emulator can show."""
     found = []
     for function in functions():
         for number, policy in enumerate(policies(function)):
             for at, statement in enumerate(policy["Statement"]):
                 resources = range(len(as_list(statement["Resource"])))
                 for action, resource in itertools.product(as_list(statement["Action"]), resources):
+                    if (function, action) in NOT_REACHED:
+                        continue
                     grant = Grant(function, number, at, action, resource)
                     found.append(pytest.param(grant, id=grant.name(policy)))
     return found
