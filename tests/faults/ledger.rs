@@ -182,7 +182,7 @@ async fn trials_that_ended_are_counted_once_when_the_counting_is_killed() {
         let now = overdue(verified(&state, &workspace.name).await);
         half_way += u32::from(now < waiting);
         waiting = now;
-        assert!(begin.elapsed() < Duration::from_mins(3), "{waiting} still wait");
+        assert!(begin.elapsed() < Duration::from_mins(8), "{waiting} still wait");
     }
     println!("{half_way} kills half-way");
     let report = verified(&state, &workspace.name).await;
