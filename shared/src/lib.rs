@@ -25,5 +25,7 @@ pub mod services;
 pub mod store;
 pub mod time;
 pub mod vault;
+pub mod webhooks;
+mod word;
 
 pub use error::{Error, FieldError};

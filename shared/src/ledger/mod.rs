@@ -24,7 +24,6 @@ mod names;
 mod read;
 mod store;
 mod verify;
-mod word;
 mod write;
 
 pub use due::{Due, Recounted};

@@ -9,12 +9,12 @@ use super::{
     counter::Tally,
     money::Currency,
     policy::{self, State},
-    word::words,
 };
 use crate::{
     FieldError,
     fields::{self, Fields, label, minor_units, one_of, past, timestamp},
     store::key::{Book, Kind},
+    word::words,
 };
 
 /// Items of a subscription at most.

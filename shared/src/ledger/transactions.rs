@@ -8,12 +8,12 @@ use super::{
     Entity,
     counter::{Deltas, Row, Tally, UNASSIGNED},
     money::Currency,
-    word::words,
 };
 use crate::{
     FieldError,
     fields::{self, Fields, label, minor_units, one_of, past},
     store::key::{Book, Counter, Kind},
+    word::words,
 };
 
 words! {

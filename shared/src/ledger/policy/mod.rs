@@ -52,7 +52,8 @@ mod tests;
 
 pub use state::{State, breakpoints, state};
 
-use super::{subscriptions::SubscriptionStatus as Status, word::words};
+use super::subscriptions::SubscriptionStatus as Status;
+use crate::word::words;
 
 words! {
     /// A definition of the metrics that a request can name.

@@ -9,14 +9,13 @@ use super::{
         counter::Tally,
         money::{Currency, Decimal, divide, major},
         policy::Policy,
-        word::words,
     },
     Window,
     line::{Day, Line},
     revenue::{MICRO, net},
     totals::{Totals, count},
 };
-use crate::{Error, fields::Fields, identity::Workspace, store::key::Book};
+use crate::{Error, fields::Fields, identity::Workspace, store::key::Book, word::words};
 
 use super::query;
 

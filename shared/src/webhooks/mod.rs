@@ -1,0 +1,10 @@
+//! What other services tell us: webhooks, from the raw bytes to what they change.
+//!
+//! Receiving and processing are two things. [`receive`] verifies the raw bytes, stores the delivery
+//! once, wakes the worker up and answers; the stored row is the truth, the queue only a wake-up.
+
+pub mod event;
+pub mod source;
+
+pub use event::{Event, Status};
+pub use source::Source;
