@@ -4,7 +4,9 @@
 //! once, wakes the worker up and answers; the stored row is the truth, the queue only a wake-up.
 
 pub mod event;
+pub mod scheme;
 pub mod source;
 
 pub use event::{Event, Status};
+pub use scheme::Scheme;
 pub use source::Source;
