@@ -3,12 +3,14 @@
 //! Receiving and processing are two things. [`receive`] verifies the raw bytes, stores the delivery
 //! once, wakes the worker up and answers; the stored row is the truth, the queue only a wake-up.
 
+pub mod endpoints;
 pub mod event;
 pub mod queue;
 pub mod scheme;
 pub mod source;
 pub mod store;
 
+pub use endpoints::Endpoints;
 pub use event::{Event, Status};
 pub use queue::{DeadQueue, Queue};
 pub use scheme::Scheme;
