@@ -66,7 +66,7 @@ impl Facts {
         source: Source,
         of: &str,
     ) -> Result<Known<T>, Error> {
-        let key = Key::facts(workspace, source, of).item();
+        let key = Key::facts(workspace, source.word(), of).item();
         let read = self.table.client.get_item().table_name(&self.table.name).set_key(Some(key));
         let found = read.consistent_read(true).send().await.map_err(unavailable)?;
         found.item.map_or_else(|| Ok(Known::default()), store::entity)
@@ -90,7 +90,7 @@ impl Facts {
             let known: Known<T> = self.read(workspace, source, of).await?;
             let Some(told) = known.told(at, &add) else { return Ok(known) };
             let put = self.table.client.put_item().table_name(&self.table.name);
-            let put = put.set_item(Some(store::item(Key::facts(workspace, source, of), &told)?));
+            let put = put.set_item(Some(store::item(Key::facts(workspace, source.word(), of), &told)?));
             let put = match known.revision {
                 0 => put.condition_expression("attribute_not_exists(pk)"),
                 revision => put

@@ -86,8 +86,8 @@ pub struct Handlers {
 }
 
 impl Handlers {
-    /// Reads `WEBHOOKS_TABLE`, `WEBHOOK_RETENTION_DAYS`, `STRIPE_MODE`, and what asking Stripe
-    /// needs: `SECRETS_PREFIX` and `PROVIDER_ENDPOINTS`.
+    /// Reads `WEBHOOKS_TABLE`, what may say `WEBHOOK_RETENTION_DAYS` and `STRIPE_MODE`, and what
+    /// asking Stripe needs: `SECRETS_PREFIX` and `PROVIDER_ENDPOINTS`.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
         Ok(Self {
             facts: Facts::load(env, sdk)?,
