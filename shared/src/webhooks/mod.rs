@@ -4,6 +4,8 @@
 //! once, wakes the worker up and answers; the stored row is the truth, the queue only a wake-up.
 
 pub mod event;
+pub mod handle;
+pub mod operations;
 pub mod queue;
 pub mod scheme;
 pub mod source;
