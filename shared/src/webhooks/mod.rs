@@ -5,7 +5,11 @@
 
 pub mod endpoints;
 pub mod event;
+pub mod handle;
+pub mod operations;
 pub mod queue;
+pub mod receive;
+pub mod refusals;
 pub mod scheme;
 pub mod source;
 pub mod store;

@@ -132,6 +132,11 @@ fn spread(id: &str, partitions: u8) -> u8 {
     u8::try_from(crc32fast::hash(id.as_bytes()) % u32::from(partitions)).unwrap_or_default()
 }
 
+/// The partition of one kind of operations.
+pub(crate) fn operations(workspace: &Workspace, kind: &str) -> String {
+    format!("DEVOPS#{workspace}#{kind}")
+}
+
 // Endpoints.
 
 /// How the sort key of every endpoint begins.

@@ -3,6 +3,7 @@
 //! [`Webhooks::accept`] takes one in; reading is by id, or newest first ([`list`]).
 
 mod body;
+mod erase;
 pub mod list;
 
 use aws_config::SdkConfig;
@@ -18,6 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
+pub use erase::ERASED;
 pub use list::{Filter, Page};
 
 use super::{
