@@ -38,6 +38,10 @@ pub fn registry() -> Registry {
         ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
+        ("webhook-devops", webhook_devops::function()),
+        ("webhook-github", webhook_github::function()),
+        ("webhook-shopify", webhook_shopify::function()),
+        ("webhook-stripe", webhook_stripe::function()),
     ])
 }
 

@@ -16,6 +16,8 @@ mod services;
 mod users;
 mod vault;
 mod verify;
+mod webhooks;
+mod webhooks_receive;
 mod wire;
 mod writers;
 
