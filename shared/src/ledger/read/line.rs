@@ -71,7 +71,7 @@ impl Line {
 const BEGINNING: NaiveDate = NaiveDate::from_ymd_opt(1969, 1, 1).unwrap();
 
 impl Ledger {
-    /// A book's line up to a window's end, with each of its days. 16 queries at once, 2 where the
+    /// A book's line up to a window's end, with each of its days. 32 queries at once, 2 where the
     /// book has one partition: months before the window's first, and days since.
     pub(super) async fn line(
         &self,
@@ -95,7 +95,7 @@ impl Ledger {
         Ok(line)
     }
 
-    /// Only what had its day in a window. 8 queries at once.
+    /// Only what had its day in a window. 16 queries at once.
     pub(super) async fn days(
         &self,
         workspace: &Workspace,
@@ -108,7 +108,7 @@ impl Ledger {
         Ok(line)
     }
 
-    /// What is so now. One batch read of 8 rows.
+    /// What is so now. One batch read of 16 rows.
     pub(super) async fn sum(&self, workspace: &Workspace, book: Book) -> Result<Totals, Error> {
         let keys = (0..SHARDS).map(|shard| Key::total(workspace, book, Counter::Sum, shard).item());
         let mut totals = Totals::default();

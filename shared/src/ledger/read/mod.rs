@@ -3,15 +3,15 @@
 //!
 //! | What is asked | Requests to the table, and how many have to wait for others |
 //! |---|---|
-//! | revenue, as tools poll it | 1 `BatchGetItem` of 8 rows and 4 queries, all at once |
+//! | revenue, as tools poll it | 1 `BatchGetItem` of 16 rows and 4 queries, all at once |
 //! | commissions | the same and 1 query, all at once |
-//! | … of days that go up to today | 8 queries more, or 4 for the performers; all at once |
-//! | … of earlier days | 16 queries for the totals at their end, and 4; all at once |
-//! | revenue, as people see it | those of the poll and 16 queries; all at once |
-//! | as of a day, or a series | 16 queries at once; 2 of users |
-//! | explanation | 1 `BatchGetItem` of 8 rows, or as of a day |
+//! | … of days that go up to today | 16 queries more, or 4 for the performers; all at once |
+//! | … of earlier days | 32 queries for the totals at their end, and 4; all at once |
+//! | revenue, as people see it | those of the poll and 32 queries; all at once |
+//! | as of a day, or a series | 32 queries at once; 2 of users |
+//! | explanation | 1 `BatchGetItem` of 16 rows, or as of a day |
 //!
-//! The 16 are 2 for each of 8 shards: of the months before, and of the days since. They grow with
+//! The 32 are 2 for each of 16 shards: of the months before, and of the days since. They grow with
 //! the days and months that are asked, not with what happened in them.
 
 mod as_of;
