@@ -7,10 +7,12 @@ pub mod event;
 pub mod handle;
 pub mod operations;
 pub mod queue;
+pub mod scheme;
 pub mod source;
 pub mod store;
 
 pub use event::{Event, Status};
 pub use queue::{DeadQueue, Queue};
+pub use scheme::Scheme;
 pub use source::Source;
 pub use store::Webhooks;
