@@ -49,12 +49,12 @@
 //!   workspace. A change is 2 units for the entity, 2 for its earlier version and 2 for each row
 //!   of totals, of which a transaction of many shares three or four: some 1,000 changes a second
 //!   a workspace from the start. A partition that stays hot is split by DynamoDB, totals by
-//!   sort key, until a single row of the sum takes 500 transactions a second: 8,000 with the
-//!   sixteen of them, of up to 96 changes each.
+//!   sort key, until a single row of the sum takes 500 transactions a second: 16,000 with all of
+//!   them, of up to 96 changes each.
 //! - A row of totals has 400 KB. Names of tallies are counted in `NAMES#<w>` before they are used,
 //!   and a change that would need more than [`COUNTERS_MAX`](crate::ledger::COUNTERS_MAX) in a book
 //!   is rejected: that is some 300 plans with the statuses and currencies that they come in. No row
-//!   then has more than 350 KB, and one such read of all shards 5.6 MB.
+//!   then has more than 350 KB, and one such read of all shards 11 MB, of the 16 MB that DynamoDB answers at once.
 //! - `TOP#<w>#<currency>` takes 2 units for each performer whom a transaction moves: 500 a
 //!   second in one currency.
 //! - `DUE#<bucket>`: 4,000 units a second over all workspaces, for subscriptions only.
@@ -80,7 +80,7 @@ use super::{Item, s};
 use crate::identity::Workspace;
 
 /// Rows that share a counter's load. A read sums them.
-pub(crate) const SHARDS: u8 = 16;
+pub(crate) const SHARDS: u8 = 32;
 
 /// The same of the counters of users, a slow stream: they stand before the first users, and all of
 /// them are read with every page.
