@@ -71,13 +71,10 @@
 //! No part of a key can contain `#`, as workspaces and ids are checked where they enter; but for
 //! names of performers, and those stand last.
 
-mod facts;
 pub(crate) mod webhooks;
 
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
-
-pub(crate) use facts::operations;
 
 use super::{Item, s};
 use crate::identity::Workspace;

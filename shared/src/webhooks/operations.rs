@@ -4,10 +4,11 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::Webhooks;
 use crate::{
     Error, FieldError,
     fields::{self, Fields, one_of, past, text},
@@ -15,8 +16,8 @@ use crate::{
     lambda::{Env, EnvError},
     redact,
     store::{
-        self, Table,
-        key::{self, Key},
+        self,
+        key::{Key, webhooks::operations},
         n, s, unavailable,
     },
     word::words,
@@ -194,16 +195,13 @@ fn details(value: &Value) -> Result<Value, String> {
 /// The store of operations.
 #[derive(Clone)]
 pub struct Operations {
-    table: Table,
-    retention: TimeDelta,
+    events: Webhooks,
 }
 
 impl Operations {
-    /// Reads `WEBHOOKS_TABLE` and `WEBHOOK_RETENTION_DAYS`.
+    /// Reads `WEBHOOKS_TABLE`, and `WEBHOOK_RETENTION_DAYS` if it is there.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
-        let table = Table::load(env, &store::client(sdk), "WEBHOOKS_TABLE")?;
-        let days: u16 = env.required("WEBHOOK_RETENTION_DAYS")?;
-        Ok(Self { table, retention: TimeDelta::days(days.into()) })
+        Ok(Self { events: Webhooks::load(env, sdk)? })
     }
 
     /// The row of an event; none if it tells of nothing that has rows. The same however often it
@@ -221,23 +219,24 @@ impl Operations {
             told: Told<T>,
             expires_at: i64,
         }
+        let table = &self.events.table;
         let timestamp = report.at.unwrap_or(received_at);
-        let expires_at = (received_at + self.retention).timestamp();
+        let expires_at = self.events.expires_at(received_at);
         let key = |kind: &str| Key::operation(workspace, kind, timestamp, event);
         let event = event.to_owned();
         let put = match report.operation {
             Operation::Deployment(what) => {
                 let told = Told { event: event.clone(), timestamp, what };
-                self.table.put(key("deployment"), &Expiring { told, expires_at })?
+                table.put(key("deployment"), &Expiring { told, expires_at })?
             }
             Operation::Alert(mut what) => {
                 what.details = redact::scrub(what.details);
                 let told = Told { event: event.clone(), timestamp, what };
-                self.table.put(key("alert"), &Expiring { told, expires_at })?
+                table.put(key("alert"), &Expiring { told, expires_at })?
             }
             Operation::Health(what) => {
                 let told = Told { event: event.clone(), timestamp, what };
-                self.table.put(key("health"), &Expiring { told, expires_at })?
+                table.put(key("health"), &Expiring { told, expires_at })?
             }
             Operation::Other => return Ok(None),
         };
@@ -280,15 +279,15 @@ impl Operations {
         limit: i32,
         now: DateTime<Utc>,
     ) -> Result<Vec<Told<T>>, Error> {
-        let query = self
-            .table
+        let table = &self.events.table;
+        let query = table
             .client
             .query()
-            .table_name(&self.table.name)
+            .table_name(&table.name)
             .key_condition_expression("pk = :pk")
             // Expired rows go late.
             .filter_expression("expires_at > :now")
-            .expression_attribute_values(":pk", s(key::operations(workspace, kind)))
+            .expression_attribute_values(":pk", s(operations(workspace, kind)))
             .expression_attribute_values(":now", n(now.timestamp()))
             .scan_index_forward(false)
             .limit(limit);

@@ -33,7 +33,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Key, SHARDS, sortable};
+use super::{Key, SHARDS, by_time, sortable};
 use crate::identity::Workspace;
 
 /// Partitions among which the list of a workspace's events is spread.
@@ -69,6 +69,15 @@ impl Key {
     /// Figures of the hour of `at`.
     pub(crate) fn stats(workspace: &Workspace, source: &str, at: DateTime<Utc>, shard: u8) -> Self {
         Self { pk: format!("STATS#{workspace}#{source}"), sk: format!("{}#{shard:02}", hour(at)) }
+    }
+
+    pub(crate) fn facts(workspace: &Workspace, source: &str, key: &str) -> Self {
+        Self { pk: format!("FACTS#{workspace}#{source}#{key}"), sk: "FACTS".to_owned() }
+    }
+
+    /// A deployment, an alert or a measurement; `at` is when it was.
+    pub(crate) fn operation(workspace: &Workspace, kind: &str, at: DateTime<Utc>, event: &str) -> Self {
+        Self { pk: format!("DEVOPS#{workspace}#{kind}"), sk: by_time(at, event) }
     }
 
     /// How complete the hour of `at` is.
@@ -121,4 +130,9 @@ pub(crate) fn pending_of(id: &str) -> String {
 
 fn spread(id: &str, partitions: u8) -> u8 {
     u8::try_from(crc32fast::hash(id.as_bytes()) % u32::from(partitions)).unwrap_or_default()
+}
+
+/// The partition of one kind of operations.
+pub(crate) fn operations(workspace: &Workspace, kind: &str) -> String {
+    format!("DEVOPS#{workspace}#{kind}")
 }

@@ -1,17 +1,21 @@
 //! What events change: one table of handlers, by source and type.
 //!
 //! A handler reads an event's body and says what it changes; it changes nothing itself but the
-//! [`facts`](Facts) that it needs to join events which come in any order. Whoever calls it applies
+//! [`facts`] that it needs to join events which come in any order. Whoever calls it applies
 //! the [`Effects`] and marks the event. The same event may be handled any number of times, and
 //! events of one thing in any order: what is in the ledger at the end is the same.
 
 mod devops;
+mod facts;
+mod stripe;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+pub use self::stripe::HANDLED as STRIPE_TYPES;
+use self::{facts::Facts, stripe::Stripe};
 use super::{Event, Source, operations::Operations};
 use crate::{
     Error, FieldError,
@@ -76,13 +80,20 @@ impl From<Error> for Failed {
 
 /// What handlers work with.
 pub struct Handlers {
+    facts: Facts,
     operations: Operations,
+    stripe: Stripe,
 }
 
 impl Handlers {
-    /// Reads `WEBHOOKS_TABLE` and `WEBHOOK_RETENTION_DAYS`.
+    /// Reads `WEBHOOKS_TABLE`, what may say `WEBHOOK_RETENTION_DAYS` and `STRIPE_MODE`, and what
+    /// asking Stripe needs: `SECRETS_PREFIX` and `PROVIDER_ENDPOINTS`.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
-        Ok(Self { operations: Operations::load(env, sdk)? })
+        Ok(Self {
+            facts: Facts::load(env, sdk)?,
+            operations: Operations::load(env, sdk)?,
+            stripe: Stripe::load(env, sdk)?,
+        })
     }
 }
 
@@ -90,7 +101,8 @@ impl Handlers {
 pub async fn handle(handlers: &Handlers, context: Context<'_>, body: &[u8]) -> Result<Effects, Failed> {
     match context.event.source {
         Source::Devops => devops::handle(&handlers.operations, &context, body),
-        Source::Stripe | Source::Github | Source::Shopify | Source::Custom => Ok(Effects::default()),
+        Source::Stripe => handlers.stripe.handle(&handlers.facts, &context, body).await,
+        Source::Github | Source::Shopify | Source::Custom => Ok(Effects::default()),
     }
 }
 
