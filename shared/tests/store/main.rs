@@ -11,6 +11,7 @@ mod integrations;
 mod keys;
 mod ledger;
 mod metrics;
+mod processing;
 mod secrets;
 mod services;
 mod users;
