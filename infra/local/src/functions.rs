@@ -38,6 +38,8 @@ pub fn registry() -> Registry {
         ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
+        ("webhook-process", webhook_process::function()),
+        ("webhook-sweep", webhook_sweep::function()),
     ])
 }
 

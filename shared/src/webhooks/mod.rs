@@ -6,9 +6,11 @@
 pub mod event;
 pub mod handle;
 pub mod operations;
+pub mod process;
 pub mod queue;
 pub mod source;
 pub mod store;
+pub mod sweep;
 
 pub use event::{Event, Status};
 pub use queue::{DeadQueue, Queue};

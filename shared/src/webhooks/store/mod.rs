@@ -5,6 +5,8 @@
 mod body;
 mod erase;
 pub mod list;
+pub(super) mod mark;
+pub(super) mod pending;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
