@@ -7,6 +7,7 @@ mod counters;
 mod credentials;
 mod due;
 mod faults;
+mod handlers;
 mod integrations;
 mod keys;
 mod ledger;
