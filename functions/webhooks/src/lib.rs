@@ -10,17 +10,18 @@ use shared::{
     Error,
     http::{self, Answer},
     lambda::{Env, EnvError, Function},
-    webhooks::Endpoints,
+    webhooks::{Endpoints, endpoints::Inbox},
 };
 
 /// What this function may touch; its policy in `template.yaml` grants no more.
 pub struct Deps {
     endpoints: Endpoints,
+    inbox: Inbox,
 }
 
 impl Deps {
     fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
-        Ok(Self { endpoints: Endpoints::load(env, sdk)? })
+        Ok(Self { endpoints: Endpoints::load(env, sdk)?, inbox: Inbox::load(env, sdk)? })
     }
 }
 
@@ -36,6 +37,7 @@ async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
         "GET /api/webhooks/endpoints" => endpoints::list::handle(&deps, &request).await,
         "PATCH /api/webhooks/endpoints/{id}" => endpoints::update::handle(&deps, &request).await,
         "DELETE /api/webhooks/endpoints/{id}" => endpoints::delete::handle(&deps, &request).await,
+        "POST /api/webhooks/endpoints/{id}/test" => endpoints::test::handle(&deps, &request).await,
         _ => Err(Error::NotFound("route")),
     }
 }
