@@ -34,10 +34,15 @@ pub fn registry() -> Registry {
         ("secrets-check", secrets_check::function()),
         ("settings", settings::function()),
         ("metrics", metrics::function()),
+        ("overview", overview::function()),
         ("sync-commissions", sync_commissions::function()),
         ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
+        ("webhook-process", webhook_process::function()),
+        ("webhook-sweep", webhook_sweep::function()),
+        ("webhook-receive", webhook_receive::function()),
+        ("webhooks", webhooks::function()),
     ])
 }
 

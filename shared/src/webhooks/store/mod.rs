@@ -4,7 +4,10 @@
 
 mod body;
 mod erase;
+mod figures;
 pub mod list;
+pub(super) mod mark;
+pub(super) mod pending;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
