@@ -34,6 +34,7 @@
 //! | `Vault` | … by age of its wrapping | gsi2 `WRAPPED#<bucket>` | seconds since 1970    | `vault-rewrap`, oldest first |
 //! | `Vault` | credential         | `CREDENTIALS#<w>`          | `CREDENTIAL#<id>`        | get; list per workspace, newest first |
 //! | `Vault` | … by provider      | gsi1 `CREDENTIALS#<w>#<provider>` | `CREDENTIAL#<id>` | list of one provider, newest first |
+//! | `Webhooks` | see [`webhooks`] | | | |
 //!
 //! Ceilings. A partition takes 1,000 write units a second, a transactional write of a small row
 //! is 2 units.
@@ -69,6 +70,8 @@
 //!
 //! No part of a key can contain `#`, as workspaces and ids are checked where they enter; but for
 //! names of performers, and those stand last.
+
+pub(crate) mod webhooks;
 
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,11 @@
 //! once, wakes the worker up and answers; the stored row is the truth, the queue only a wake-up.
 
 pub mod event;
+pub mod queue;
 pub mod source;
+pub mod store;
 
 pub use event::{Event, Status};
+pub use queue::{DeadQueue, Queue};
 pub use source::Source;
+pub use store::Webhooks;
