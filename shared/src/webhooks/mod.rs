@@ -4,6 +4,7 @@
 //! once, wakes the worker up and answers; the stored row is the truth, the queue only a wake-up.
 
 pub mod event;
+pub mod heal;
 pub mod queue;
 pub mod source;
 pub mod store;

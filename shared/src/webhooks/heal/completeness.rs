@@ -217,7 +217,8 @@ impl Completeness {
         now: DateTime<Utc>,
     ) -> Result<Report, Error> {
         let (from, to) = (hour_of(from), to.min(now));
-        let asked = SOURCES.iter().map(|(_, one)| *one).filter(|one| source.is_none_or(|source| source == *one));
+        let asked =
+            SOURCES.iter().map(|(_, one)| *one).filter(|one| source.is_none_or(|source| source == *one));
         let read = asked.map(|source| async move {
             let rows = self.rows(workspace, source, from, to);
             let (progress, rows) = futures::future::try_join(self.progress(workspace, source), rows).await?;
@@ -231,7 +232,9 @@ impl Completeness {
             });
             if state.status != Standing::NotConfigured || !rows.is_empty() {
                 let all = std::iter::successors(Some(from), |hour| Some(*hour + TimeDelta::hours(1)));
-                hours.extend(all.take_while(|hour| *hour < to).map(|hour| told(source, hour, rows.remove(&hour))));
+                hours.extend(
+                    all.take_while(|hour| *hour < to).map(|hour| told(source, hour, rows.remove(&hour))),
+                );
             }
             sources.push(Told { source, state, through: progress.through });
         }

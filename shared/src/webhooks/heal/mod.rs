@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use self::{
-    completeness::{Completeness, Progress, Standing, State},
+    completeness::{Completeness, Standing, State},
     walk::Walk,
 };
 use super::{Queue, Source, Webhooks};
@@ -118,7 +118,7 @@ impl Healer {
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
         let client = store::client(sdk);
         Ok(Self {
-            home: Workspace::home(env)?,
+            home: env.optional("OPERATORS_WORKSPACE")?.or(env.optional("WORKSPACE")?),
             store: Webhooks::load(env, sdk)?,
             queue: Queue::load(env, sdk)?,
             completeness: Completeness::load(env, &client)?,
@@ -174,7 +174,9 @@ impl Run<'_> {
         let (Some(id), Some(private_key)) = (&self.healer.app_id, &private_key) else {
             let lacks_id = self.healer.app_id.is_none().then_some("GithubAppId");
             let lacks_key = private_key.is_none().then_some(name.as_str());
-            return self.not_configured(Source::Github, lacks_id.into_iter().chain(lacks_key).collect()).await;
+            return self
+                .not_configured(Source::Github, lacks_id.into_iter().chain(lacks_key).collect())
+                .await;
         };
         let app = providers::github::App { id, private_key: private_key.current() };
         self.source(github::Deliveries { client: &self.healer.client, app }).await
@@ -206,7 +208,12 @@ impl Run<'_> {
                 }
                 walk::Ended::Refused(refusal) => {
                     let Refusal { cause, message, .. } = refusal;
-                    tracing::warn!(source = L::SOURCE.word(), ?cause, message, "a list could not be compared");
+                    tracing::warn!(
+                        source = L::SOURCE.word(),
+                        ?cause,
+                        message,
+                        "a list could not be compared"
+                    );
                     progress.state = Some(State {
                         cause: Some(cause),
                         message: Some(message),

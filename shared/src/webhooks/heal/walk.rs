@@ -121,9 +121,10 @@ impl Run<'_> {
             let page = match patiently(self.end, || list.page(window, walk.position.as_deref())).await {
                 Ok(page) => page,
                 // A place in a list may be forgotten like what is on it.
-                Err(refusal) if resumed
-                    && walk.position.is_some()
-                    && !matches!(refusal.cause, Cause::Network | Cause::RateLimited) =>
+                Err(refusal)
+                    if resumed
+                        && walk.position.is_some()
+                        && !matches!(refusal.cause, Cause::Network | Cause::RateLimited) =>
                 {
                     walk.restart();
                     continue;
