@@ -38,6 +38,7 @@ pub fn registry() -> Registry {
         ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
+        ("webhook-heal", webhook_heal::function()),
     ])
 }
 

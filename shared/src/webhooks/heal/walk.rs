@@ -182,8 +182,8 @@ impl Run<'_> {
                 found.insert(listed.provider_id.clone(), Found::Held { id, status, via });
             }
         }
-        let taken = stream::iter(wanted.into_values()).map(|listed| self.take_in(list, listed));
-        let mut taken = taken.buffer_unordered(FETCHES_AT_ONCE);
+        let missing: Vec<_> = wanted.into_values().map(|listed| self.take_in(list, listed)).collect();
+        let mut taken = stream::iter(missing).buffer_unordered(FETCHES_AT_ONCE);
         let (mut some, mut failed) = (false, 0);
         while let Some((provider_id, one)) = taken.try_next().await? {
             let one = match one {
