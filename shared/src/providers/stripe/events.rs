@@ -7,7 +7,13 @@ use serde_json::Value;
 use super::{API, STRIPE, VERSION};
 use crate::{
     fields,
-    providers::{Client, Refusal, answer::unexpected},
+    providers::{Cause, Client, Refusal, Service, answer::unexpected},
+};
+
+/// The same where a query names an event.
+static EVENTS: Service = Service {
+    cause: |answer| matches!(answer.status.as_u16(), 400 | 404).then_some(Cause::Format),
+    ..STRIPE
 };
 
 /// The most that a page holds.
@@ -46,9 +52,10 @@ pub struct Event {
 }
 
 impl Events<'_> {
-    /// The page after the event of this id, or the first one.
+    /// The page after the event of this id, or the first one. [`Cause::Format`] if Stripe no longer
+    /// has that event.
     pub async fn page(&self, client: &Client, after: Option<&str>) -> Result<Page, Refusal> {
-        let call = client.get(&STRIPE, API, "/v1/events").header("stripe-version", VERSION);
+        let call = client.get(&EVENTS, API, "/v1/events").header("stripe-version", VERSION);
         let mut call = call.bearer(self.api_key).large().query("limit", PAGE);
         for kind in self.types {
             call = call.query("types[]", kind);
@@ -60,7 +67,7 @@ impl Events<'_> {
         }
         let mut answer = call.send().await?;
         let Some(Value::Array(rows)) = answer.body.pointer_mut("/data").map(Value::take) else {
-            return Err(unexpected(&STRIPE, "a list of events"));
+            return Err(unexpected(&EVENTS, "a list of events"));
         };
         let events = rows.into_iter().map(Event::read).collect();
         Ok(Page { events, has_more: answer.body["has_more"] == true })

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use aws_config::SdkConfig;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use serde::{Deserialize, Serialize};
@@ -203,8 +204,8 @@ pub struct Completeness {
 
 impl Completeness {
     /// Reads `WEBHOOKS_TABLE`.
-    pub fn load(env: &Env, client: &aws_sdk_dynamodb::Client) -> Result<Self, EnvError> {
-        Ok(Self { table: Table::load(env, client, "WEBHOOKS_TABLE")? })
+    pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
+        Ok(Self { table: Table::load(env, &store::client(sdk), "WEBHOOKS_TABLE")? })
     }
 
     /// What is known of the hours from that of `from` until before `to`, none of which lies in the

@@ -30,7 +30,6 @@ use crate::{
     lambda::{Env, EnvError},
     providers::{self, Cause, Refusal},
     secrets::{PlatformSecrets, SecretName},
-    store,
 };
 
 /// What is younger may still be on its way to us.
@@ -116,12 +115,11 @@ impl Healer {
     /// Reads `GITHUB_APP_ID` and what [`Webhooks`], [`Queue`], [`providers::Client`],
     /// [`PlatformSecrets`] and [`Workspace::home`] read.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
-        let client = store::client(sdk);
         Ok(Self {
             home: env.optional("OPERATORS_WORKSPACE")?.or(env.optional("WORKSPACE")?),
             store: Webhooks::load(env, sdk)?,
             queue: Queue::load(env, sdk)?,
-            completeness: Completeness::load(env, &client)?,
+            completeness: Completeness::load(env, sdk)?,
             client: providers::Client::load(env)?,
             secrets: PlatformSecrets::load(env, sdk)?,
             app_id: env.optional("GITHUB_APP_ID")?.filter(|id: &String| !id.is_empty()),
@@ -229,12 +227,12 @@ impl Run<'_> {
     }
 }
 
-/// Asks again what may pass: after the time that the provider names, or a second, doubling.
+/// Asks again what may pass: after the time that the provider names, or half a second, doubling.
 async fn patiently<T, F>(end: Instant, mut ask: impl FnMut() -> F) -> Result<T, Refusal>
 where
     F: Future<Output = Result<T, Refusal>>,
 {
-    let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_secs(1)).with_max_times(4);
+    let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_millis(500)).with_max_times(3);
     for pause in pauses.with_jitter().build() {
         let refusal = match ask().await {
             Err(refusal) if may_pass(&refusal) => refusal,
