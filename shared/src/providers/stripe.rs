@@ -82,6 +82,18 @@ impl Stripe {
     }
 }
 
+/// Reads one thing or one page of a list with the deployment's own key.
+pub async fn read(
+    client: &Client,
+    api_key: &SecretString,
+    path: &str,
+    query: &[(&str, &str)],
+) -> Result<Value, Refusal> {
+    let call = client.get(&STRIPE, API, path).header("stripe-version", VERSION).bearer(api_key);
+    let call = query.iter().fold(call, |call, (name, value)| call.query(name, value));
+    Ok(call.send().await?.body)
+}
+
 /// What people call the account; a new one has only its id.
 fn name(account: &Answer) -> Option<String> {
     ["/settings/dashboard/display_name", "/business_profile/name", "/id"]

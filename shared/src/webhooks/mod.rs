@@ -4,10 +4,14 @@
 //! once, wakes the worker up and answers; the stored row is the truth, the queue only a wake-up.
 
 pub mod event;
+pub mod handle;
 pub mod heal;
+pub mod operations;
+pub mod process;
 pub mod queue;
 pub mod source;
 pub mod store;
+pub mod sweep;
 
 pub use event::{Event, Status};
 pub use queue::{DeadQueue, Queue};

@@ -136,3 +136,8 @@ pub(crate) fn pending_of(id: &str) -> String {
 fn spread(id: &str, partitions: u8) -> u8 {
     u8::try_from(crc32fast::hash(id.as_bytes()) % u32::from(partitions)).unwrap_or_default()
 }
+
+/// The partition of one kind of operations.
+pub(crate) fn operations(workspace: &Workspace, kind: &str) -> String {
+    format!("DEVOPS#{workspace}#{kind}")
+}

@@ -4,6 +4,8 @@
 
 mod body;
 pub mod list;
+pub(super) mod mark;
+pub(super) mod pending;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
