@@ -9,11 +9,13 @@ pub mod heal;
 pub mod operations;
 pub mod process;
 pub mod queue;
+pub mod scheme;
 pub mod source;
 pub mod store;
 pub mod sweep;
 
 pub use event::{Event, Status};
 pub use queue::{DeadQueue, Queue};
+pub use scheme::Scheme;
 pub use source::Source;
 pub use store::Webhooks;
