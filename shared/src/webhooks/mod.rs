@@ -9,6 +9,7 @@ pub mod heal;
 pub mod operations;
 pub mod process;
 pub mod queue;
+pub mod replay;
 pub mod scheme;
 pub mod source;
 pub mod store;

@@ -1,4 +1,7 @@
 //! Stripe's list of events. It has their bodies, so nothing is fetched one by one.
+//!
+//! Only the types that have an effect are asked for. Stripe makes many more, of which a deployment
+//! subscribes to some: that others were not delivered is no gap.
 
 use chrono::TimeDelta;
 use secrecy::SecretString;
@@ -7,25 +10,8 @@ use serde_json::Value;
 use super::{Fetched, List, Listed, Page, Window};
 use crate::{
     providers::{self, Cause, Refusal},
-    webhooks::Source,
+    webhooks::{Source, handle::STRIPE_TYPES},
 };
-
-/// The types that are asked for: those that have an effect. Stripe makes many more, of which an
-/// endpoint subscribes to some; that others were not delivered is not a gap.
-const TYPES: [&str; 12] = [
-    "charge.failed",
-    "charge.refunded",
-    "charge.succeeded",
-    "customer.subscription.created",
-    "customer.subscription.deleted",
-    "customer.subscription.paused",
-    "customer.subscription.resumed",
-    "customer.subscription.updated",
-    "invoice.paid",
-    "invoice.payment_failed",
-    "invoice.payment_succeeded",
-    "invoice_payment.paid",
-];
 
 pub(super) struct Events<'a> {
     pub(super) client: &'a providers::Client,
@@ -40,7 +26,7 @@ impl List for Events<'_> {
 
     async fn page(&self, window: Window, position: Option<&str>) -> Result<Page<Value>, Refusal> {
         let Window { from, to } = window;
-        let events = providers::stripe::Events { api_key: self.api_key, types: &TYPES, from, to };
+        let events = providers::stripe::Events { api_key: self.api_key, types: &STRIPE_TYPES, from, to };
         let page = events.page(self.client, position).await?;
         let last = page.events.iter().rev().flatten().next().map(|event| event.id.clone());
         if page.has_more && last.is_none() {
