@@ -60,6 +60,14 @@ pub enum Error {
         /// What happened, for people.
         message: String,
     },
+    /// A delivery is not proven to be from whom it says.
+    #[error("{message}")]
+    Unverified {
+        /// Why, by its word on the wire.
+        cause: &'static str,
+        /// What that means, for people; nothing that helps to forge one.
+        message: &'static str,
+    },
     /// The body is larger than the operation takes.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
@@ -122,7 +130,7 @@ struct Problem {
     /// With `superseded`: the newer state.
     #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<Box<Value>>,
-    /// With `unproven`: the kind of fault.
+    /// With `unproven` and `unverified`: the kind of fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
     /// With `not-configured`: what somebody has to set up.
@@ -149,6 +157,7 @@ impl Error {
             Self::Conflict(_) => (S::CONFLICT, "conflict", "Conflict"),
             Self::Superseded(_) => (S::CONFLICT, "superseded", "Superseded"),
             Self::Unproven { .. } => (S::CONFLICT, "unproven", "Unproven"),
+            Self::Unverified { .. } => (S::UNAUTHORIZED, "unverified", "Unverified delivery"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "Request too large"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
             Self::NotConfigured { .. } => (S::SERVICE_UNAVAILABLE, "not-configured", "Not configured"),
@@ -188,7 +197,7 @@ impl Error {
             Self::Invalid(errors) => problem.errors = errors,
             Self::RateLimited { quota: reached, .. } => quota = Some(reached),
             Self::Superseded(newer) => problem.current = Some(newer),
-            Self::Unproven { cause, .. } => problem.cause = Some(cause),
+            Self::Unproven { cause, .. } | Self::Unverified { cause, .. } => problem.cause = Some(cause),
             Self::NotConfigured { missing, .. } => problem.missing = missing,
             _ => {}
         }

@@ -14,21 +14,30 @@ use crate::{Error, fields::Fields};
 /// What a handler returns.
 pub type Answer = Result<Response<Body>, Error>;
 
-/// Reads the body as a JSON object; an empty body is an empty object.
-pub fn body(request: &Request) -> Result<Fields, Error> {
-    let bytes: &[u8] = match request.body() {
+/// The body as it came.
+#[must_use]
+pub fn bytes(request: &Request) -> &[u8] {
+    match request.body() {
         Body::Text(text) => text.as_bytes(),
         Body::Binary(bytes) => bytes,
         _ => &[],
-    };
-    if bytes.is_empty() {
-        return Ok(Fields::default());
     }
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| {
+}
+
+/// Reads the body as JSON.
+pub fn value(request: &Request) -> Result<Value, Error> {
+    serde_json::from_slice(bytes(request)).map_err(|error| {
         // Only the place: serde's own message can repeat what was sent.
         Error::Malformed(format!("line {}, column {}", error.line(), error.column()))
-    })?;
-    Fields::of("", value).map_err(Error::Invalid)
+    })
+}
+
+/// Reads the body as a JSON object; an empty body is an empty object.
+pub fn body(request: &Request) -> Result<Fields, Error> {
+    if bytes(request).is_empty() {
+        return Ok(Fields::default());
+    }
+    Fields::of("", value(request)?).map_err(Error::Invalid)
 }
 
 /// As [`body`], of at most `limit` bytes.

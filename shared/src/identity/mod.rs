@@ -13,7 +13,12 @@ use lambda_http::{Request, RequestExt};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Error, fields::is_id, time};
+use crate::{
+    Error,
+    fields::is_id,
+    lambda::{Env, EnvError},
+    time,
+};
 
 /// The tenant that owns everything. Cannot contain `#`, so it cannot forge a key of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +33,15 @@ impl FromStr for Workspace {
         } else {
             Err("a workspace is 1 to 128 visible ASCII characters without `#`")
         }
+    }
+}
+
+impl Workspace {
+    /// The workspace of those who operate the deployment, whose its own affairs are: the one that
+    /// `OPERATORS_WORKSPACE` names, or else the only one, `WORKSPACE`.
+    pub fn home(env: &Env) -> Result<Option<Self>, EnvError> {
+        let only = env.optional("WORKSPACE")?;
+        Ok(env.optional("OPERATORS_WORKSPACE")?.or(only))
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Call {
     IngestTransactions,
     /// `PUT /api/ingest/commissions`
     IngestCommissions,
+    /// `POST /api/devops/webhook`
+    DevopsWebhook,
 }
 
 impl Call {
@@ -40,6 +42,7 @@ impl Call {
             Self::IngestSubscriptions => "ingest-subscriptions",
             Self::IngestTransactions => "ingest-transactions",
             Self::IngestCommissions => "ingest-commissions",
+            Self::DevopsWebhook => "devops-webhook",
         }
     }
 
@@ -52,6 +55,7 @@ impl Call {
             | Self::IngestSubscriptions
             | Self::IngestTransactions
             | Self::IngestCommissions => Permission::WriteMetrics,
+            Self::DevopsWebhook => Permission::WriteWebhooks,
         }
     }
 

@@ -48,6 +48,7 @@ pub struct PlatformSecrets {
     client: Client,
     prefix: String,
     cache: Mutex<HashMap<SecretName, Cached>>,
+    replaced: Mutex<HashMap<SecretName, (DateTime<Utc>, Option<SecretString>)>>,
 }
 
 #[derive(Clone)]
@@ -87,7 +88,7 @@ impl PlatformSecrets {
     /// Reads `SECRETS_PREFIX`.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
         let prefix = env.required("SECRETS_PREFIX")?;
-        Ok(Self { client: Client::new(sdk), prefix, cache: Mutex::default() })
+        Ok(Self { client: Client::new(sdk), prefix, cache: Mutex::default(), replaced: Mutex::default() })
     }
 
     /// The secret's id in Secrets Manager.
@@ -114,6 +115,18 @@ impl PlatformSecrets {
         };
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert(name, read.clone());
         read.answer(name)
+    }
+
+    /// The value before the newest one, though it may be good no longer: it tells why a sender is
+    /// refused. None where it cannot be told. At most one request in five minutes.
+    pub async fn replaced(&self, name: SecretName, now: DateTime<Utc>) -> Option<SecretString> {
+        let held = self.replaced.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        if let Some((_, value)) = held.filter(|(at, _)| now < *at + FRESH) {
+            return value;
+        }
+        let value = self.version(name, "AWSPREVIOUS").await.ok().flatten().map(|version| version.value);
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (now, value.clone()));
+        value
     }
 
     async fn read(&self, name: SecretName, now: DateTime<Utc>) -> Result<Option<Rolling>, Error> {

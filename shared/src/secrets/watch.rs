@@ -52,11 +52,10 @@ impl Watch {
     /// Reads `INTEGRATIONS_TABLE`, `ACTIVITY_TABLE`, `OPERATORS_WORKSPACE` and `WORKSPACE`.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
         let client = store::client(sdk);
-        let only = env.optional("WORKSPACE")?;
         Ok(Self {
             table: Table::load(env, &client, "INTEGRATIONS_TABLE")?,
             activity: Activity::load(env, &client)?,
-            operators: env.optional("OPERATORS_WORKSPACE")?.or(only),
+            operators: Workspace::home(env)?,
         })
     }
 

@@ -9,6 +9,8 @@ pub mod heal;
 pub mod operations;
 pub mod process;
 pub mod queue;
+pub mod receive;
+pub mod refusals;
 pub mod replay;
 pub mod scheme;
 pub mod source;

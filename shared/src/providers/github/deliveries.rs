@@ -1,7 +1,10 @@
 //! What GitHub sent to an app's webhook, which it keeps for 3 to 30 days.
 
 use chrono::{DateTime, Utc};
-use reqwest::Url;
+use reqwest::{
+    Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -51,7 +54,7 @@ pub struct Delivery {
 /// What was sent with an attempt.
 pub struct Sent {
     /// The headers.
-    pub headers: Vec<(String, String)>,
+    pub headers: HeaderMap,
     /// The body.
     pub payload: Value,
 }
@@ -88,7 +91,9 @@ impl App<'_> {
         let payload =
             payload.filter(Value::is_object).ok_or_else(|| unexpected(&DELIVERY, "what it had sent"))?;
         let headers = answer.body["request"]["headers"].as_object().into_iter().flatten();
-        let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+        let headers = headers.filter_map(|(name, value)| {
+            Some((HeaderName::try_from(name).ok()?, HeaderValue::from_str(value.as_str()?).ok()?))
+        });
         Ok(Sent { headers: headers.collect(), payload })
     }
 }

@@ -7,6 +7,8 @@
 
 mod devops;
 mod facts;
+mod github;
+mod shopify;
 mod stripe;
 
 use aws_config::SdkConfig;
@@ -16,7 +18,7 @@ use serde_json::Value;
 
 pub use self::stripe::HANDLED as STRIPE_TYPES;
 use self::{facts::Facts, stripe::Stripe};
-use super::{Event, Source, operations::Operations};
+use super::{Event, Source, Webhooks, operations::Operations};
 use crate::{
     Error, FieldError,
     identity::Workspace,
@@ -80,6 +82,7 @@ impl From<Error> for Failed {
 
 /// What handlers work with.
 pub struct Handlers {
+    events: Webhooks,
     facts: Facts,
     operations: Operations,
     stripe: Stripe,
@@ -90,6 +93,7 @@ impl Handlers {
     /// asking Stripe needs: `SECRETS_PREFIX` and `PROVIDER_ENDPOINTS`.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
         Ok(Self {
+            events: Webhooks::load(env, sdk)?,
             facts: Facts::load(env, sdk)?,
             operations: Operations::load(env, sdk)?,
             stripe: Stripe::load(env, sdk)?,
@@ -102,7 +106,9 @@ pub async fn handle(handlers: &Handlers, context: Context<'_>, body: &[u8]) -> R
     match context.event.source {
         Source::Devops => devops::handle(&handlers.operations, &context, body),
         Source::Stripe => handlers.stripe.handle(&handlers.facts, &context, body).await,
-        Source::Github | Source::Shopify | Source::Custom => Ok(Effects::default()),
+        Source::Github => github::handle(&context, body),
+        Source::Shopify => shopify::handle(&handlers.facts, &handlers.events, &context, body).await,
+        Source::Custom => Ok(Effects::default()),
     }
 }
 
@@ -118,4 +124,41 @@ fn json(body: &[u8]) -> Result<Value, Failed> {
 fn refused(what: &str, errors: &[FieldError]) -> Failed {
     let faults: Vec<_> = errors.iter().map(|error| format!("`{}` {}", error.field, error.message)).collect();
     Failed::Permanent(format!("{what} has fields that cannot be used: {}", faults.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webhooks::{Status, event::Via};
+
+    /// An event of this type that just came.
+    pub(super) fn event(source: Source, kind: &str) -> Event {
+        Event {
+            id: "evt_1".to_owned(),
+            source,
+            endpoint: None,
+            kind: kind.to_owned(),
+            provider_id: "1".to_owned(),
+            via: Via::Delivery,
+            status: Status::Received,
+            received_at: "2026-11-21T12:00:00Z".parse().unwrap(),
+            size: 0,
+            headers: Vec::new(),
+            attempts: 0,
+            log: Vec::new(),
+            next_attempt_at: None,
+            processed_at: None,
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_is_told_by_place_and_not_by_content() {
+        for body in [&b""[..], b"secret", b"{\"a\": secret}", b"\xff\xfe"] {
+            let Err(Failed::Permanent(message)) = json(body) else { panic!("{body:?}") };
+            assert!(
+                message.starts_with("the body is not valid JSON") && !message.contains("secret"),
+                "{message}"
+            );
+        }
+    }
 }

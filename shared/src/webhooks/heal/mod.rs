@@ -16,6 +16,7 @@ use std::{future::Future, time::Duration};
 use aws_config::SdkConfig;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use lambda_http::http::HeaderMap;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -82,7 +83,7 @@ struct Listed<K> {
 }
 
 struct Fetched {
-    headers: Vec<(String, String)>,
+    headers: HeaderMap,
     body: Vec<u8>,
 }
 
@@ -116,7 +117,7 @@ impl Healer {
     /// [`PlatformSecrets`] and [`Workspace::home`] read.
     pub fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
         Ok(Self {
-            home: env.optional("OPERATORS_WORKSPACE")?.or(env.optional("WORKSPACE")?),
+            home: Workspace::home(env)?,
             store: Webhooks::load(env, sdk)?,
             queue: Queue::load(env, sdk)?,
             completeness: Completeness::load(env, sdk)?,

@@ -4,6 +4,7 @@
 //! subscribes to some: that others were not delivered is no gap.
 
 use chrono::TimeDelta;
+use lambda_http::http::HeaderMap;
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -44,6 +45,6 @@ impl List for Events<'_> {
     }
 
     async fn fetch(&self, event: &Value) -> Result<Fetched, Refusal> {
-        Ok(Fetched { headers: Vec::new(), body: event.to_string().into_bytes() })
+        Ok(Fetched { headers: HeaderMap::new(), body: event.to_string().into_bytes() })
     }
 }

@@ -22,6 +22,7 @@ use crate::{
         Status,
         event::{Via, event_id},
         queue::Wake,
+        receive,
         store::{Accepted, Head, NewEvent, Outcome},
     },
 };
@@ -220,7 +221,7 @@ impl Run<'_> {
             kind: listed.kind.clone(),
             provider_id: provider_id.clone(),
             via: Via::Healing,
-            headers,
+            headers: receive::kept(&headers, None),
             received_at: self.now,
         };
         let Accepted { id, outcome } = self.healer.store.accept(self.home, new, &body).await?;

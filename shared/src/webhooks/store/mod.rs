@@ -3,6 +3,7 @@
 //! [`Webhooks::accept`] takes one in; reading is by id, or newest first ([`list`]).
 
 mod body;
+mod erase;
 pub mod list;
 pub(super) mod mark;
 pub(super) mod pending;
@@ -20,6 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
+pub use erase::ERASED;
 pub use list::{Filter, Page};
 
 use super::{

@@ -17,6 +17,7 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 
 use self::lookup::Lookup;
+pub(super) use self::price::{decimal, rounded};
 use super::{Context, Effects, Failed, facts::Facts};
 use crate::{
     lambda::{Env, EnvError},

@@ -67,13 +67,13 @@ pub(super) fn label(text: &str) -> Option<String> {
 }
 
 /// An exact number, rounded half up to a whole one.
-pub(super) fn rounded(number: &BigRational) -> i64 {
+pub(in crate::webhooks::handle) fn rounded(number: &BigRational) -> i64 {
     let half = BigRational::new(1.into(), 2.into());
     i64::try_from((number + half).floor().to_integer()).unwrap_or(i64::MAX)
 }
 
 /// A decimal as Stripe writes it, text or number.
-pub(super) fn decimal(value: &Value) -> Option<BigRational> {
+pub(in crate::webhooks::handle) fn decimal(value: &Value) -> Option<BigRational> {
     let text = value.as_str().map(ToOwned::to_owned).or_else(|| Some(value.as_number()?.to_string()))?;
     let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
     let digits: BigInt = format!("{whole}{decimals}").parse().ok()?;
