@@ -3,6 +3,7 @@
 //! Receiving and processing are two things. [`receive`] verifies the raw bytes, stores the delivery
 //! once, wakes the worker up and answers; the stored row is the truth, the queue only a wake-up.
 
+pub mod endpoints;
 pub mod event;
 pub mod handle;
 pub mod heal;
@@ -17,6 +18,7 @@ pub mod source;
 pub mod store;
 pub mod sweep;
 
+pub use endpoints::Endpoints;
 pub use event::{Event, Status};
 pub use queue::{DeadQueue, Queue};
 pub use scheme::Scheme;

@@ -141,3 +141,24 @@ fn spread(id: &str, partitions: u8) -> u8 {
 pub(crate) fn operations(workspace: &Workspace, kind: &str) -> String {
     format!("DEVOPS#{workspace}#{kind}")
 }
+
+// Endpoints.
+
+/// How the sort key of every endpoint begins.
+pub(crate) const ENDPOINT: &str = "ENDPOINT#";
+
+impl Key {
+    pub(crate) fn endpoint(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: endpoints(workspace), sk: format!("{ENDPOINT}{id}") }
+    }
+
+    /// What receives at a path: of all workspaces, a path has one endpoint.
+    pub(crate) fn endpoint_path(path: &str) -> Self {
+        Self { pk: format!("PATH#{path}"), sk: "PATH".to_owned() }
+    }
+}
+
+/// The partition of a workspace's endpoints.
+pub(crate) fn endpoints(workspace: &Workspace) -> String {
+    format!("ENDPOINTS#{workspace}")
+}
