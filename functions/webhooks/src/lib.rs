@@ -16,12 +16,16 @@ use shared::{
     Error,
     http::{self, Answer},
     lambda::{Env, EnvError, Function},
-    webhooks::{Endpoints, Webhooks, heal::completeness::Completeness, refusals::Refusals, replay::Replays},
+    webhooks::{
+        Endpoints, Webhooks, endpoints::Inbox, heal::completeness::Completeness, refusals::Refusals,
+        replay::Replays,
+    },
 };
 
 /// What this function may touch; its policy in `template.yaml` grants no more.
 pub struct Deps {
     endpoints: Endpoints,
+    inbox: Inbox,
     events: Webhooks,
     replays: Replays,
     refusals: Refusals,
@@ -33,6 +37,7 @@ impl Deps {
         let events = Webhooks::load(env, sdk)?;
         Ok(Self {
             endpoints: Endpoints::load(env, sdk)?,
+            inbox: Inbox::load(env, sdk)?,
             replays: Replays::load(env, sdk)?,
             refusals: Refusals::of(&events),
             completeness: Completeness::load(env, sdk)?,
@@ -53,6 +58,7 @@ async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
         "GET /api/webhooks/endpoints" => endpoints::list::handle(&deps, &request).await,
         "PATCH /api/webhooks/endpoints/{id}" => endpoints::update::handle(&deps, &request).await,
         "DELETE /api/webhooks/endpoints/{id}" => endpoints::delete::handle(&deps, &request).await,
+        "POST /api/webhooks/endpoints/{id}/test" => endpoints::test::handle(&deps, &request).await,
         "GET /api/webhooks/events" => events::list::handle(&deps, &request).await,
         "GET /api/webhooks/events/{id}" => events::read::handle(&deps, &request).await,
         "POST /api/webhooks/events/{id}/replay" => events::replay::handle(&deps, &request).await,

@@ -41,6 +41,7 @@ pub fn registry() -> Registry {
         ("webhook-heal", webhook_heal::function()),
         ("webhook-process", webhook_process::function()),
         ("webhook-sweep", webhook_sweep::function()),
+        ("webhook-receive", webhook_receive::function()),
         ("webhooks", webhooks::function()),
     ])
 }

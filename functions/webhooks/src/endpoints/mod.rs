@@ -3,6 +3,7 @@
 pub mod create;
 pub mod delete;
 pub mod list;
+pub mod test;
 pub mod update;
 
 /// What a request may have: five secrets and what an endpoint is set to.

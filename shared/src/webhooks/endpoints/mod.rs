@@ -9,6 +9,7 @@
 //! transaction, and another read and two KMS calls if its secrets change. What receiving costs is
 //! told in [`paths`].
 
+pub mod inbox;
 mod keyring;
 pub mod paths;
 mod settings;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
+pub use inbox::Inbox;
 pub use keyring::Mask;
 pub use paths::{Paths, Receiving};
 pub use settings::Settings;
