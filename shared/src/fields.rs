@@ -87,6 +87,11 @@ impl Fields {
         list
     }
 
+    /// Takes all that was not taken yet, as it came.
+    pub fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.map)
+    }
+
     /// Whether nothing was noted of this field so far.
     #[must_use]
     pub fn is_good(&self, name: &str) -> bool {

@@ -196,8 +196,10 @@ def test_an_event_is_answered(
     if event.startswith("authorize-"):
         assert answer["isAuthorized"] is True, answer
         assert answer["context"]["workspace"] == WORKSPACE
-    elif event == "ledger-due":
+    elif event in ("ledger-due", "webhook-sweep"):
         assert answer["more"] is False, answer
+    elif event == "webhook-process":
+        assert answer["batchItemFailures"] == [], answer
     elif event == "secrets-check":
         assert len(answer["secrets"]) == 7, answer
     elif event == "integrations-test":

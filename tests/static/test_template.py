@@ -141,9 +141,9 @@ def test_a_function_is_built_from_a_member_and_ends_before_the_gateway_does(name
     assert (template.ROOT / "functions" / binary / "Cargo.toml").is_file()
     function = of(TRANSFORMED, "AWS::Lambda::Function")[name]["Properties"]
     events = FUNCTIONS[name]["Properties"].get("Events", {}).values()
-    # A schedule waits longer than the gateway does.
-    scheduled = bool(events) and all(event["Type"] == "ScheduleV2" for event in events)
-    assert function["Timeout"] <= (900 if scheduled else 29)
+    # A schedule and a queue wait longer than the gateway does.
+    patient = bool(events) and all(event["Type"] in ("ScheduleV2", "SQS") for event in events)
+    assert function["Timeout"] <= (900 if patient else 29)
     assert function["TracingConfig"] == {"Mode": "Active"}
     assert function["LoggingConfig"]["LogGroup"] == {"Ref": "Logs"}
     assert function["Runtime"].startswith("provided.")
@@ -160,7 +160,11 @@ def test_a_function_may_assume_its_own_role_only(name: str) -> None:
     [statement] = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": ["lambda.amazonaws.com"]}
     managed = {arn.rsplit("/", 1)[1] for arn in role["ManagedPolicyArns"]}
-    assert managed == {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
+    expected = {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
+    if any(event["Type"] == "SQS" for event in FUNCTIONS[name]["Properties"].get("Events", {}).values()):
+        # What SAM gives for the queue's poller: receiving, deleting, and the depth.
+        expected.add("AWSLambdaSQSQueueExecutionRole")
+    assert managed == expected
 
 
 def test_no_grant_is_for_everything() -> None:
@@ -251,6 +255,15 @@ def test_keys_rotate_and_stay() -> None:
     for key in of(SAM, "AWS::KMS::Key").values():
         assert key["DeletionPolicy"] == key["UpdateReplacePolicy"] == "Retain"
         assert key["Properties"]["EnableKeyRotation"] is True
+
+
+def test_a_queue_hides_a_message_for_six_times_its_workers_time() -> None:
+    for name, function in FUNCTIONS.items():
+        for event in function["Properties"].get("Events", {}).values():
+            if event["Type"] == "SQS":
+                timeout = of(TRANSFORMED, "AWS::Lambda::Function")[name]["Properties"]["Timeout"]
+                queue = QUEUES[function_of(event["Properties"]["Queue"])]["Properties"]
+                assert queue["VisibilityTimeout"] == 6 * timeout, name
 
 
 def test_queues_have_somewhere_to_put_what_fails() -> None:

@@ -34,6 +34,7 @@ pub fn registry() -> Registry {
         ("secrets-check", secrets_check::function()),
         ("settings", settings::function()),
         ("metrics", metrics::function()),
+        ("overview", overview::function()),
         ("sync-commissions", sync_commissions::function()),
         ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
@@ -42,6 +43,11 @@ pub fn registry() -> Registry {
         ("webhook-github", webhook_github::function()),
         ("webhook-shopify", webhook_shopify::function()),
         ("webhook-stripe", webhook_stripe::function()),
+        ("webhook-heal", webhook_heal::function()),
+        ("webhook-process", webhook_process::function()),
+        ("webhook-sweep", webhook_sweep::function()),
+        ("webhook-receive", webhook_receive::function()),
+        ("webhooks", webhooks::function()),
     ])
 }
 

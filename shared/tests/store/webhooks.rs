@@ -209,7 +209,7 @@ async fn of_parallel_deliveries_each_event_is_stored_once() {
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_one_delivery() {
     let embedded = Embedded::memory().await.unwrap();
-    let (sdk, counts) = Line::on("DynamoDB_20120810.PutItem", embedded.sdk(), |nth, _| {
+    let (sdk, counts) = Line::of("DynamoDB_20120810.PutItem", embedded.sdk(), |nth, _| {
         if nth == 0 { Fault::AnswerLost } else { Fault::None }
     });
     let webhooks = Webhooks::load(&env(), &sdk).unwrap();

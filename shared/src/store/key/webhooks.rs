@@ -82,7 +82,7 @@ impl Key {
 
     /// How complete the hour of `at` is.
     pub(crate) fn completeness(workspace: &Workspace, source: &str, at: DateTime<Utc>) -> Self {
-        Self { pk: format!("COMPLETENESS#{workspace}#{source}"), sk: hour(at) }
+        Self { pk: completeness(workspace, source), sk: hour(at) }
     }
 
     /// Up to where a source's own list was compared.
@@ -94,6 +94,11 @@ impl Key {
 /// How the sort keys of a body's pieces begin.
 pub(crate) fn body_pieces(digest: &str) -> String {
     format!("BODY#{digest}#")
+}
+
+/// The partition of the hours of a source.
+pub(crate) fn completeness(workspace: &Workspace, source: &str) -> String {
+    format!("COMPLETENESS#{workspace}#{source}")
 }
 
 /// Sort key of an hour.
@@ -135,4 +140,25 @@ fn spread(id: &str, partitions: u8) -> u8 {
 /// The partition of one kind of operations.
 pub(crate) fn operations(workspace: &Workspace, kind: &str) -> String {
     format!("DEVOPS#{workspace}#{kind}")
+}
+
+// Endpoints.
+
+/// How the sort key of every endpoint begins.
+pub(crate) const ENDPOINT: &str = "ENDPOINT#";
+
+impl Key {
+    pub(crate) fn endpoint(workspace: &Workspace, id: &str) -> Self {
+        Self { pk: endpoints(workspace), sk: format!("{ENDPOINT}{id}") }
+    }
+
+    /// What receives at a path: of all workspaces, a path has one endpoint.
+    pub(crate) fn endpoint_path(path: &str) -> Self {
+        Self { pk: format!("PATH#{path}"), sk: "PATH".to_owned() }
+    }
+}
+
+/// The partition of a workspace's endpoints.
+pub(crate) fn endpoints(workspace: &Workspace) -> String {
+    format!("ENDPOINTS#{workspace}")
 }

@@ -68,6 +68,7 @@ pub enum Scheme {
     /// The secret itself in a header, as GitLab sends it.
     Token {
         /// The header's name, lower case.
+        #[serde(rename = "signature_header")]
         header: String,
     },
 }
