@@ -89,7 +89,9 @@ pub fn scrub(value: Value) -> Value {
     }
 }
 
-fn scrub_text(text: &str) -> String {
+/// The text without whatever looks like a secret or an e-mail address.
+#[must_use]
+pub fn scrub_text(text: &str) -> String {
     if text.contains("-----BEGIN") {
         return MASK.to_owned();
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,15 @@ TRANSFORMED = template.transform({})["Resources"]
 EXPANDED = template.expand(template.transform({}))["Resources"]
 
 #: Routes that anybody may call. A new one must be added here, so that none is open by accident.
-OPEN = {"GET /api/health", "GET /api/openapi.json", "GET /api/docs"}
+OPEN = {
+    "GET /api/health",
+    "GET /api/openapi.json",
+    "GET /api/docs",
+    # Whoever calls these proves by a signature who they are.
+    "POST /v1/billing/webhooks/stripe",
+    "POST /v1/github/webhooks",
+    "POST /v1/shopify/webhooks",
+}
 
 
 def of(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
@@ -132,9 +141,9 @@ def test_a_function_is_built_from_a_member_and_ends_before_the_gateway_does(name
     assert (template.ROOT / "functions" / binary / "Cargo.toml").is_file()
     function = of(TRANSFORMED, "AWS::Lambda::Function")[name]["Properties"]
     events = FUNCTIONS[name]["Properties"].get("Events", {}).values()
-    # A schedule waits longer than the gateway does.
-    scheduled = bool(events) and all(event["Type"] == "ScheduleV2" for event in events)
-    assert function["Timeout"] <= (900 if scheduled else 29)
+    # A schedule and a queue wait longer than the gateway does.
+    patient = bool(events) and all(event["Type"] in ("ScheduleV2", "SQS") for event in events)
+    assert function["Timeout"] <= (900 if patient else 29)
     assert function["TracingConfig"] == {"Mode": "Active"}
     assert function["LoggingConfig"]["LogGroup"] == {"Ref": "Logs"}
     assert function["Runtime"].startswith("provided.")
@@ -151,7 +160,11 @@ def test_a_function_may_assume_its_own_role_only(name: str) -> None:
     [statement] = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": ["lambda.amazonaws.com"]}
     managed = {arn.rsplit("/", 1)[1] for arn in role["ManagedPolicyArns"]}
-    assert managed == {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
+    expected = {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
+    if any(event["Type"] == "SQS" for event in FUNCTIONS[name]["Properties"].get("Events", {}).values()):
+        # What SAM gives for the queue's poller: receiving, deleting, and the depth.
+        expected.add("AWSLambdaSQSQueueExecutionRole")
+    assert managed == expected
 
 
 def test_no_grant_is_for_everything() -> None:
@@ -164,8 +177,8 @@ def test_no_grant_is_for_everything() -> None:
             assert "*" not in action, (role, action)
             assert action != "dynamodb:Scan", "lists are read by query"
         for resource in as_list(statement["Resource"]):
-            # The deployment's own secrets, whose names end in letters that nobody chose.
-            scoped = str(resource).replace(":secret:${SecretsPrefix}/*", "")
+            # The deployment's own secrets, all or one, whose names end in letters that nobody chose.
+            scoped = re.sub(r":secret:\$\{SecretsPrefix\}/[A-Z_]*\*", "", str(resource))
             assert "*" not in scoped, (role, resource)
 
 
@@ -244,6 +257,15 @@ def test_keys_rotate_and_stay() -> None:
         assert key["Properties"]["EnableKeyRotation"] is True
 
 
+def test_a_queue_hides_a_message_for_six_times_its_workers_time() -> None:
+    for name, function in FUNCTIONS.items():
+        for event in function["Properties"].get("Events", {}).values():
+            if event["Type"] == "SQS":
+                timeout = of(TRANSFORMED, "AWS::Lambda::Function")[name]["Properties"]["Timeout"]
+                queue = QUEUES[function_of(event["Properties"]["Queue"])]["Properties"]
+                assert queue["VisibilityTimeout"] == 6 * timeout, name
+
+
 def test_queues_have_somewhere_to_put_what_fails() -> None:
     policies = {name: queue["Properties"].get("RedrivePolicy") for name, queue in QUEUES.items()}
     dead = {function_of(policy["deadLetterTargetArn"]) for policy in policies.values() if policy}
@@ -272,7 +294,7 @@ def test_errors_and_throttles_of_every_function_and_table_are_noticed() -> None:
         assert len(metrics) <= 10, "CloudWatch takes no more"
         for metric in metrics or [properties]:
             dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
-            [resource] = [value["Ref"] for value in dimensions.values() if isinstance(value, dict)]
+            [resource] = [function_of(value) for value in dimensions.values() if isinstance(value, dict)]
             index = dimensions.get("GlobalSecondaryIndexName")
             watched.add((metric["MetricName"], resource, index))
     wanted = {(metric, name, None) for name in FUNCTIONS for metric in ("Errors", "Throttles")}
@@ -280,5 +302,7 @@ def test_errors_and_throttles_of_every_function_and_table_are_noticed() -> None:
         indexes = [index["IndexName"] for index in table["Properties"].get("GlobalSecondaryIndexes", [])]
         for index in [None, *indexes]:
             wanted |= {("ReadThrottleEvents", name, index), ("WriteThrottleEvents", name, index)}
+    dead = {name for name, queue in QUEUES.items() if "RedrivePolicy" not in queue["Properties"]}
+    wanted |= {("ApproximateNumberOfMessagesVisible", name, None) for name in dead}
     wanted.add(("5xx", "Api", None))
     assert watched == wanted

@@ -22,7 +22,7 @@ pub const BATCH_MAX: usize = 10;
 pub const DELAY_MAX: Duration = Duration::from_mins(15);
 
 /// Which event is to be processed: the body of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Wake {
     /// Whose it is.
     pub workspace: String,

@@ -4,7 +4,10 @@
 
 mod body;
 mod erase;
+mod figures;
 pub mod list;
+pub(super) mod mark;
+pub(super) mod pending;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
@@ -127,6 +130,17 @@ pub struct Stored {
     pub revision: u64,
     /// How often the sweep woke it up since it was attempted last.
     pub wakes: u32,
+}
+
+/// How an event stands.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Head {
+    /// Its id.
+    pub id: String,
+    /// What became of it.
+    pub status: Status,
+    /// How it came.
+    pub via: Via,
 }
 
 /// The row of an event, without its keys.
@@ -337,19 +351,15 @@ impl Webhooks {
         futures::future::try_join_all(kept.map(|item| self.whole(workspace, item))).await
     }
 
-    /// The status of those of the events that are there. One read a hundred.
-    pub async fn statuses(
+    /// How those of the events stand that are there. One read a hundred.
+    pub async fn heads(
         &self,
         workspace: &Workspace,
         ids: &[&str],
         now: DateTime<Utc>,
-    ) -> Result<Vec<(String, Status)>, Error> {
-        let rows = self.rows(workspace, ids, Some("id, #status, expires_at")).await?;
-        let status = |item: &Item| {
-            let word = |name: &str| item.get(name)?.as_s().ok();
-            Some((word("id")?.clone(), Status::of(word("status")?)?))
-        };
-        Ok(rows.iter().filter(|item| is_kept(item, now)).filter_map(status).collect())
+    ) -> Result<Vec<Head>, Error> {
+        let rows = self.rows(workspace, ids, Some("id, #status, via, expires_at")).await?;
+        rows.into_iter().filter(|item| is_kept(item, now)).map(store::entity).collect()
     }
 
     async fn rows(

@@ -1,0 +1,71 @@
+//! Fed by the queue of webhooks: processes the events that its messages name.
+//!
+//! The answer names the messages that must come again: those whose event could not be loaded or
+//! marked, and those that time was over for. An event that failed is no message that failed: its
+//! row says when it is tried again. A message that names no event goes to the dead-letter queue.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_config::SdkConfig;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use shared::{
+    lambda::{self, Env, EnvError, Function},
+    time,
+    webhooks::{
+        process::Processor,
+        queue::{DeadQueue, Wake},
+    },
+};
+use tokio::time::Instant;
+
+/// What is left of the time when work is broken off.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// What this function may touch; its policy in `template.yaml` grants no more.
+struct Deps {
+    processor: Processor,
+    dead: DeadQueue,
+}
+
+impl Deps {
+    fn load(env: &Env, sdk: &SdkConfig) -> Result<Self, EnvError> {
+        Ok(Self { processor: Processor::load(env, sdk)?, dead: DeadQueue::load(env, sdk)? })
+    }
+}
+
+/// The function, for whichever engine hosts it.
+#[must_use]
+pub fn function() -> Function {
+    Function::timed(Deps::load, handle)
+}
+
+async fn handle(
+    deps: Arc<Deps>,
+    event: SqsEvent,
+    deadline: Instant,
+) -> Result<SqsBatchResponse, lambda::Error> {
+    let mut answer = SqsBatchResponse::default();
+    let mut messages = HashMap::<Wake, Vec<String>>::new();
+    for record in event.records {
+        let id = record.message_id.unwrap_or_default();
+        let body = record.body.unwrap_or_default();
+        if let Ok(wake) = serde_json::from_str(&body) {
+            messages.entry(wake).or_default().push(id);
+        } else {
+            tracing::error!(message = id, "names no event");
+            if let Err(error) = deps.dead.put_text(body).await {
+                tracing::error!(message = id, causes = error.causes(), "stays in the queue: {error}");
+                answer.add_failure(id);
+            }
+        }
+    }
+    let wakes: HashSet<_> = messages.keys().cloned().collect();
+    for wake in deps.processor.process(wakes, time::now(), deadline - MARGIN).await {
+        messages.remove(&wake).into_iter().flatten().for_each(|id| answer.add_failure(id));
+    }
+    Ok(answer)
+}
