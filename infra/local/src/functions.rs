@@ -43,6 +43,10 @@ pub fn registry() -> Registry {
         ("webhook-sweep", webhook_sweep::function()),
         ("webhook-receive", webhook_receive::function()),
         ("webhooks", webhooks::function()),
+        ("webhook-devops", webhook_devops::function()),
+        ("webhook-github", webhook_github::function()),
+        ("webhook-shopify", webhook_shopify::function()),
+        ("webhook-stripe", webhook_stripe::function()),
     ])
 }
 

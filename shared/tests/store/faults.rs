@@ -17,9 +17,6 @@ use aws_smithy_runtime_api::client::{
 };
 use serde_json::{Value, json};
 
-/// The operation that fails, unless told.
-const TRANSACTION: &str = "DynamoDB_20120810.TransactWriteItems";
-
 /// What happens to one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -38,7 +35,8 @@ pub enum Fault {
 /// Says what happens to the n-th transaction, given its text.
 type Faults = dyn Fn(usize, &str) -> Fault + Send + Sync;
 
-/// Stands between the SDK and its HTTP client, and counts transactions.
+/// Stands between the SDK and its HTTP client, and counts transactions, or calls of another
+/// operation.
 #[derive(Clone)]
 pub struct Line {
     inner: SharedHttpClient,
@@ -67,17 +65,16 @@ impl Line {
         sdk: SdkConfig,
         faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
     ) -> (SdkConfig, Arc<Counts>) {
-        Self::of(TRANSACTION, sdk, faults)
+        Self::on("DynamoDB_20120810.TransactWriteItems", sdk, faults)
     }
 
-    /// The same for another operation, by its `X-Amz-Target`.
-    pub fn of(
+    /// The same for calls of another operation.
+    pub fn on(
         operation: &'static str,
         sdk: SdkConfig,
         faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
     ) -> (SdkConfig, Arc<Counts>) {
-        let counts = Arc::<Counts>::default();
-        let inner = sdk.http_client().unwrap();
+        let (inner, counts) = (sdk.http_client().unwrap(), Arc::<Counts>::default());
         let line = Self { inner, operation, faults: Arc::new(faults), counts: Arc::clone(&counts) };
         (sdk.into_builder().http_client(SharedHttpClient::new(line)).build(), counts)
     }

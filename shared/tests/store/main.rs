@@ -18,6 +18,8 @@ mod services;
 mod users;
 mod vault;
 mod verify;
+mod webhooks;
+mod webhooks_receive;
 mod wire;
 mod writers;
 
