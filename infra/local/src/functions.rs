@@ -39,6 +39,7 @@ pub fn registry() -> Registry {
         ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
+        ("webhook-heal", webhook_heal::function()),
         ("webhook-process", webhook_process::function()),
         ("webhook-sweep", webhook_sweep::function()),
         ("webhook-receive", webhook_receive::function()),

@@ -21,11 +21,11 @@ use crate::lambda::{Env, EnvError};
 
 /// A host in the same world answers a connection within tens of milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A call, body included; less than a verification may take, so that the message can say which
-/// call it was.
-const CALL_TIMEOUT: Duration = Duration::from_secs(8);
-/// What providers answer to the questions asked here takes kilobytes.
-const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// A call takes less than a verification may, so that the message can say which call it was; what
+/// providers answer to most questions asked here takes kilobytes.
+const SMALL: Bounds = Bounds { max_bytes: 1024 * 1024, timeout: Duration::from_secs(8) };
+/// GitHub keeps payloads of up to 25 MB for us, and sends them wrapped.
+const LARGE: Bounds = Bounds { max_bytes: 32 * 1024 * 1024, timeout: Duration::from_secs(30) };
 /// Longer messages are cut; what providers say of an error fits.
 const MESSAGE_MAX_CHARS: usize = 300;
 /// Some providers refuse callers that do not say who they are.
@@ -55,7 +55,6 @@ impl Client {
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| EnvError::Malformed(ENDPOINTS_VARIABLE))?;
@@ -101,7 +100,16 @@ impl Client {
             None => pinned(),
         };
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("application/json"))]);
-        Call { http: &self.http, service, method, url, headers, body: None, secrets: Vec::new() }
+        Call {
+            http: &self.http,
+            service,
+            method,
+            url,
+            headers,
+            body: None,
+            secrets: Vec::new(),
+            bounds: SMALL,
+        }
     }
 }
 
@@ -132,6 +140,15 @@ pub(super) struct Call<'a> {
     body: Option<String>,
     /// What is sent and must not come back in a message.
     secrets: Vec<SecretString>,
+    bounds: Bounds,
+}
+
+/// What an answer may take.
+#[derive(Clone, Copy)]
+struct Bounds {
+    max_bytes: usize,
+    /// Its body included.
+    timeout: Duration,
 }
 
 impl Call<'_> {
@@ -198,18 +215,25 @@ impl Call<'_> {
         self.header("content-type", "application/json")
     }
 
+    /// Takes an answer of up to 32 MiB, within 30 seconds.
+    pub(super) fn large(mut self) -> Self {
+        self.bounds = LARGE;
+        self
+    }
+
     /// Makes the call. Whatever is not a success with a JSON body is a refusal.
     pub(super) async fn send(self) -> Result<Answer, Refusal> {
         let name = self.service.name;
         let Some(url) = self.url else {
             return Err(Refusal::new(Cause::Format, format!("this is not an address of {name}")));
         };
-        let mut request = self.http.request(self.method, url).headers(self.headers);
+        let mut request =
+            self.http.request(self.method, url).headers(self.headers).timeout(self.bounds.timeout);
         if let Some(body) = self.body {
             request = request.body(body);
         }
-        let mut response = request.send().await.map_err(|error| unreached(name, &error))?;
-        let body = read(name, &mut response).await?;
+        let mut response = request.send().await.map_err(|error| unreached(name, self.bounds, &error))?;
+        let body = read(name, self.bounds, &mut response).await?;
         let answer = Answer::new(response.status(), response.headers().clone(), &body);
         answer.judged(self.service).map_err(|mut refusal| {
             if self.secrets.iter().any(|secret| field::repeats(&refusal.message, secret.expose_secret())) {
@@ -223,11 +247,11 @@ impl Call<'_> {
 }
 
 /// The body, as far as it is of a size that can be meant.
-async fn read(name: &str, response: &mut Response) -> Result<Vec<u8>, Refusal> {
+async fn read(name: &str, bounds: Bounds, response: &mut Response) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreached(name, &error))? {
-        if body.len() + chunk.len() > BODY_MAX_BYTES {
-            let message = format!("{name} answered with more than {BODY_MAX_BYTES} bytes");
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreached(name, bounds, &error))? {
+        if body.len() + chunk.len() > bounds.max_bytes {
+            let message = format!("{name} answered with more than {} bytes", bounds.max_bytes);
             return Err(Refusal::new(Cause::Provider, message));
         }
         body.extend_from_slice(&chunk);
@@ -236,9 +260,9 @@ async fn read(name: &str, response: &mut Response) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The error itself may hold a URL, and so a secret: only its kind is told.
-fn unreached(name: &str, error: &reqwest::Error) -> Refusal {
+fn unreached(name: &str, bounds: Bounds, error: &reqwest::Error) -> Refusal {
     let message = if error.is_timeout() {
-        format!("{name} did not answer within {} seconds", CALL_TIMEOUT.as_secs())
+        format!("{name} did not answer within {} seconds", bounds.timeout.as_secs())
     } else if error.is_connect() {
         format!("{name} cannot be reached")
     } else {

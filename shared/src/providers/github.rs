@@ -1,6 +1,8 @@
 //! GitHub: an app in one of its installations. The app proves itself by a token that it signs,
 //! and buys with it the installation's token for all other calls.
 
+mod deliveries;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +16,8 @@ use super::{
     Adapter, Answer, Cause, Client, Proof, Refusal, Service, answer::unexpected, client::Call, field::Field,
 };
 use crate::fields::{self, Fields};
+
+pub use self::deliveries::{App, Delivery, Page, Sent};
 
 /// Errors come as `{message, documentation_url}`.
 pub(super) static GITHUB: Service = Service {
@@ -160,11 +164,15 @@ impl Github {
 
     /// What the app proves itself with, for some minutes.
     fn assertion(&self, now: DateTime<Utc>) -> Result<SecretString, Refusal> {
-        let now = now.timestamp();
-        let claims = Claims { iss: &self.app_id, iat: now - BACKDATED_SECONDS, exp: now + LIFE_SECONDS };
-        sign(self.private_key.expose_secret(), &claims)
-            .map_err(|_| Refusal::new(Cause::Format, "the app's private key cannot sign"))
+        assertion(&self.app_id, &self.private_key, now)
     }
+}
+
+fn assertion(app_id: &str, private_key: &SecretString, now: DateTime<Utc>) -> Result<SecretString, Refusal> {
+    let now = now.timestamp();
+    let claims = Claims { iss: app_id, iat: now - BACKDATED_SECONDS, exp: now + LIFE_SECONDS };
+    sign(private_key.expose_secret(), &claims)
+        .map_err(|_| Refusal::new(Cause::Format, "the app's private key cannot sign"))
 }
 
 fn call<'a>(call: Call<'a>, token: &SecretString) -> Call<'a> {

@@ -1,5 +1,7 @@
 //! Stripe: proven by reading the account, or with a restricted key at least its balance.
 
+mod events;
+
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -10,6 +12,8 @@ use super::{
     field::{Field, secret},
 };
 use crate::fields::Fields;
+
+pub use self::events::{Event, Events, Page};
 
 /// Errors come as `{error: {type, code, message}}` with a status that says it all.
 pub(super) static STRIPE: Service = Service {

@@ -6,11 +6,13 @@
 pub mod endpoints;
 pub mod event;
 pub mod handle;
+pub mod heal;
 pub mod operations;
 pub mod process;
 pub mod queue;
 pub mod receive;
 pub mod refusals;
+pub mod replay;
 pub mod scheme;
 pub mod source;
 pub mod store;

@@ -82,7 +82,7 @@ impl Key {
 
     /// How complete the hour of `at` is.
     pub(crate) fn completeness(workspace: &Workspace, source: &str, at: DateTime<Utc>) -> Self {
-        Self { pk: format!("COMPLETENESS#{workspace}#{source}"), sk: hour(at) }
+        Self { pk: completeness(workspace, source), sk: hour(at) }
     }
 
     /// Up to where a source's own list was compared.
@@ -94,6 +94,11 @@ impl Key {
 /// How the sort keys of a body's pieces begin.
 pub(crate) fn body_pieces(digest: &str) -> String {
     format!("BODY#{digest}#")
+}
+
+/// The partition of the hours of a source.
+pub(crate) fn completeness(workspace: &Workspace, source: &str) -> String {
+    format!("COMPLETENESS#{workspace}#{source}")
 }
 
 /// Sort key of an hour.

@@ -15,7 +15,7 @@ const SECRET_PARTS: &[&str] =
     &["authorization", "cookie", "token", "secret", "password", "key", "signature", "hmac"];
 
 /// The headers to be kept: lower case, in order of their names, secrets and signatures replaced.
-pub(super) fn kept(headers: &HeaderMap, scheme: Option<&Scheme>) -> Vec<(String, String)> {
+pub(in crate::webhooks) fn kept(headers: &HeaderMap, scheme: Option<&Scheme>) -> Vec<(String, String)> {
     let proofs = scheme.map(Scheme::signature_headers).unwrap_or_default();
     let mut kept: Vec<_> = headers
         .iter()

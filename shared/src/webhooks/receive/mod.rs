@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use tokio::time::Duration;
 
 pub use envelope::{Envelope, Naming};
+pub(super) use headers::kept;
 pub use platform::Platform;
 
 use super::{
@@ -129,7 +130,7 @@ impl Receiver {
             kind: envelope.kind,
             provider_id: envelope.provider_id,
             via: *via,
-            headers: headers::kept(incoming.headers, *scheme),
+            headers: kept(incoming.headers, *scheme),
             received_at: now,
         };
         self.accept(workspace, new, incoming.body).await

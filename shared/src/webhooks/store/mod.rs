@@ -132,6 +132,17 @@ pub struct Stored {
     pub wakes: u32,
 }
 
+/// How an event stands.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Head {
+    /// Its id.
+    pub id: String,
+    /// What became of it.
+    pub status: Status,
+    /// How it came.
+    pub via: Via,
+}
+
 /// The row of an event, without its keys.
 #[derive(Debug, Serialize, Deserialize)]
 struct Row {
@@ -340,19 +351,15 @@ impl Webhooks {
         futures::future::try_join_all(kept.map(|item| self.whole(workspace, item))).await
     }
 
-    /// The status of those of the events that are there. One read a hundred.
-    pub async fn statuses(
+    /// How those of the events stand that are there. One read a hundred.
+    pub async fn heads(
         &self,
         workspace: &Workspace,
         ids: &[&str],
         now: DateTime<Utc>,
-    ) -> Result<Vec<(String, Status)>, Error> {
-        let rows = self.rows(workspace, ids, Some("id, #status, expires_at")).await?;
-        let status = |item: &Item| {
-            let word = |name: &str| item.get(name)?.as_s().ok();
-            Some((word("id")?.clone(), Status::of(word("status")?)?))
-        };
-        Ok(rows.iter().filter(|item| is_kept(item, now)).filter_map(status).collect())
+    ) -> Result<Vec<Head>, Error> {
+        let rows = self.rows(workspace, ids, Some("id, #status, via, expires_at")).await?;
+        rows.into_iter().filter(|item| is_kept(item, now)).map(store::entity).collect()
     }
 
     async fn rows(
