@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,14 @@ THREADS = ["--test-threads", "8"]
 PARAMETERS = {
     "CorsOrigins": "https://dashboard.example,https://staging.example",
     "OperatorsWorkspace": "operators",
+}
+
+#: What both engines share with providers, made anew for each run. Tests learn them as
+#: `TIDEGATE_<name>`. There is no DEVOPS_WEBHOOK_SECRET: nobody has to sign reports.
+SECRETS = {
+    "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}",
+    "GITHUB_APP_WEBHOOK_SECRET": secrets.token_hex(16),
+    "SHOPIFY_CLIENT_SECRET": secrets.token_hex(16),
 }
 
 #: How cargo's and pytest's summaries count.
@@ -112,11 +121,15 @@ class Runner:
         while True:
             try:
                 urllib.request.urlopen(f"{self.url}/api/health", timeout=5).close()
-                return self
+                break
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the runner did not start:\n{self.log.read_text()}") from None
                 time.sleep(0.05)
+        for name, value in SECRETS.items():
+            command = [BINARIES / "tidegate", "secrets", "set", name, "--state", self.state]
+            subprocess.run(command, input=value, text=True, check=True, capture_output=True)
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -130,6 +143,8 @@ class Runner:
             "TIDEGATE_JWKS_URL": f"{self.url}/_dev/jwks.json",
             "TIDEGATE_STATE": str(self.state),
             "TIDEGATE_BINARIES": str(BINARIES),
+            "TIDEGATE_HOME_WORKSPACE": PARAMETERS["OperatorsWorkspace"],
+            **{f"TIDEGATE_{name}": value for name, value in SECRETS.items()},
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "RUST_BACKTRACE": "0",
@@ -232,7 +247,7 @@ def on_emulator(count: Count, runner: Runner, directory: Path) -> None:
     begin = time.monotonic()
     with Emulator(log) as emulator:
         jwks = f"{runner.url}/_dev/jwks.json"
-        url = deploy(emulator.endpoint, BINARIES, runner.parameters | {"OidcJwksUrl": jwks})
+        url = deploy(emulator.endpoint, BINARIES, runner.parameters | {"OidcJwksUrl": jwks}, SECRETS)
         count.add("deployment by CloudFormation", 1, 0, time.monotonic() - begin)
         environment = runner.environment(url) | {"TIDEGATE_EMULATOR": emulator.endpoint}
         print("Not run here, as the emulator has no such limit: runner_only")

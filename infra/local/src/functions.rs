@@ -42,6 +42,10 @@ pub fn registry() -> Registry {
         ("webhook-process", webhook_process::function()),
         ("webhook-sweep", webhook_sweep::function()),
         ("webhooks", webhooks::function()),
+        ("webhook-devops", webhook_devops::function()),
+        ("webhook-github", webhook_github::function()),
+        ("webhook-shopify", webhook_shopify::function()),
+        ("webhook-stripe", webhook_stripe::function()),
     ])
 }
 

@@ -35,10 +35,12 @@ pub enum Fault {
 /// Says what happens to the n-th transaction, given its text.
 type Faults = dyn Fn(usize, &str) -> Fault + Send + Sync;
 
-/// Stands between the SDK and its HTTP client, and counts transactions.
+/// Stands between the SDK and its HTTP client, and counts transactions, or calls of another
+/// operation.
 #[derive(Clone)]
 pub struct Line {
     inner: SharedHttpClient,
+    operation: &'static str,
     faults: Arc<Faults>,
     counts: Arc<Counts>,
 }
@@ -63,9 +65,17 @@ impl Line {
         sdk: SdkConfig,
         faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
     ) -> (SdkConfig, Arc<Counts>) {
-        let counts = Arc::<Counts>::default();
-        let line =
-            Self { inner: sdk.http_client().unwrap(), faults: Arc::new(faults), counts: Arc::clone(&counts) };
+        Self::on("DynamoDB_20120810.TransactWriteItems", sdk, faults)
+    }
+
+    /// The same for calls of another operation.
+    pub fn on(
+        operation: &'static str,
+        sdk: SdkConfig,
+        faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
+    ) -> (SdkConfig, Arc<Counts>) {
+        let (inner, counts) = (sdk.http_client().unwrap(), Arc::<Counts>::default());
+        let line = Self { inner, operation, faults: Arc::new(faults), counts: Arc::clone(&counts) };
         (sdk.into_builder().http_client(SharedHttpClient::new(line)).build(), counts)
     }
 }
@@ -89,7 +99,7 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if request.headers().get("x-amz-target") != Some("DynamoDB_20120810.TransactWriteItems") {
+        if request.headers().get("x-amz-target") != Some(self.line.operation) {
             return self.inner.call(request);
         }
         let text = String::from_utf8_lossy(request.body().bytes().unwrap()).into_owned();

@@ -17,6 +17,8 @@ mod services;
 mod users;
 mod vault;
 mod verify;
+mod webhooks;
+mod webhooks_receive;
 mod wire;
 mod writers;
 
