@@ -28,7 +28,7 @@ def main() -> int:
     # The limits themselves are the end-to-end suite's matter.
     order = {
         "name": "fuzz",
-        "permissions": ["read_metrics", "write_metrics"],
+        "permissions": ["read_metrics", "write_metrics", "write_webhooks"],
         "rate_limit": 1_000_000,
         "sync_rate_limit": 1_000_000,
     }

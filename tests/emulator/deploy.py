@@ -34,8 +34,15 @@ def package(binary: Path) -> bytes:
         return archive.getvalue()
 
 
-def deploy(endpoint: str, binaries: Path, parameters: dict[str, str]) -> str:
-    """Deploys, waits, checks that every route is really there; returns the base URL."""
+def deploy(
+    endpoint: str, binaries: Path, parameters: dict[str, str], secrets: dict[str, str] | None = None
+) -> str:
+    """Deploys, waits, checks that every route is really there; returns the base URL.
+
+    `secrets` are the platform secrets that the deployment begins with.
+    """
+    for name, value in (secrets or {}).items():
+        client(endpoint, "secretsmanager").create_secret(Name=f"tidegate/{name}", SecretString=value)
     parameters = {**template.PARAMETERS, **parameters}
     expanded = template.expand(template.transform(parameters, BUCKET))
 

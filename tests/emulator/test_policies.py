@@ -7,7 +7,10 @@ the function does with it must fail; then it is given back, and must work again.
 
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
+import hmac
 import itertools
 import json
 import os
@@ -44,7 +47,8 @@ class Workspace:
 
     def __init__(self) -> None:
         tidegate = Path(os.environ["TIDEGATE_BINARIES"]) / "tidegate"
-        command = [tidegate, "token", "--role", "admin", "--workspace", f"probe-{uuid.uuid4().hex}"]
+        self.name = f"probe-{uuid.uuid4().hex}"
+        command = [tidegate, "token", "--role", "admin", "--workspace", self.name]
         token = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
         self._token = token
 
@@ -54,7 +58,7 @@ class Workspace:
 
     def key(self) -> dict[str, Any]:
         """Issues a key that may do everything."""
-        order = {"name": "probe", "permissions": ["read_metrics", "write_metrics"]}
+        order = {"name": "probe", "permissions": ["read_metrics", "write_metrics", "write_webhooks"]}
         return self.admin("POST", "/api/devops/generate-key", order, expect=201)
 
 
@@ -241,14 +245,15 @@ def settings() -> None:
 def secrets_check() -> None:
     """Finds a secret malformed, and then good."""
     secrets = client(ENDPOINT, "secretsmanager")
-    name = "tidegate/DEVOPS_WEBHOOK_SECRET"
+    # One that no function of the others reads.
+    name = "tidegate/SMTP_PASSWORD"
     for value, finding in [("short", "malformed"), (uuid.uuid4().hex, None)]:
         try:
             secrets.create_secret(Name=name, SecretString=value)
         except secrets.exceptions.ResourceExistsException:
             secrets.put_secret_value(SecretId=name, SecretString=value)
         answer = invoke("secrets-check", {})
-        if {"name": "DEVOPS_WEBHOOK_SECRET", "finding": finding} not in answer["changes"]:
+        if {"name": "SMTP_PASSWORD", "finding": finding} not in answer["changes"]:
             raise Failed(f"not noticed: {answer}")
 
 
@@ -362,6 +367,171 @@ def ledger_due() -> None:
         raise Failed("nothing was due")
 
 
+def physical(logical: str) -> str:
+    """The deployed resource of a logical id."""
+    stack = client(ENDPOINT, "cloudformation")
+    found = stack.describe_stack_resource(StackName="tidegate", LogicalResourceId=logical)
+    return found["StackResourceDetail"]["PhysicalResourceId"]
+
+
+def start_anew(function: str) -> None:
+    """Ends the function's warm environments, which remember secrets for minutes."""
+    name = physical(functions()[function])
+    variables = client(ENDPOINT, "lambda").get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    variables["STARTED_ANEW"] = uuid.uuid4().hex
+    client(ENDPOINT, "lambda").update_function_configuration(
+        FunctionName=name, Environment={"Variables": variables}
+    )
+
+
+def deliver(path: str, headers: dict[str, str], body: bytes, expect: int) -> Any:
+    """Posts raw bytes and insists on a status."""
+    sent = {"content-type": "application/octet-stream", **headers}
+    request = urllib.request.Request(URL + path, body, sent, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            status, text = response.status, response.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    if status != expect:
+        raise Failed(f"{path}: {status} {text!r}")
+    return json.loads(text)
+
+
+def webhooks_row(pk: str, sk: str) -> dict[str, Any]:
+    """A row of the table of webhooks; empty if it is not there."""
+    key = {"pk": {"S": pk}, "sk": {"S": sk}}
+    read = client(ENDPOINT, "dynamodb").get_item(TableName=physical("WebhooksTable"), Key=key, ConsistentRead=True)
+    return read.get("Item", {})
+
+
+def taken(workspace: str, event: str) -> None:
+    """The event is stored, and was worked off: nobody but its message woke the worker up."""
+    for _ in range(200):
+        status = webhooks_row(f"EVENT#{workspace}#{event}", "EVENT").get("status", {}).get("S")
+        if status in ("processed", "dead"):
+            return
+        time.sleep(0.1)
+    raise Failed(f"{event} is {status}")
+
+
+def provider_webhook(
+    function: str, path: str, source: str, sign: Callable[[bytes], dict[str, str]], body: Callable[[str], bytes]
+) -> None:
+    """Takes in a small and a large delivery and one that came before and failed; counts a refusal."""
+    start_anew(function)
+    home = os.environ["TIDEGATE_HOME_WORKSPACE"]
+    small = body("")
+    accepted = deliver(path, sign(small), small, 200)
+    taken(home, accepted["id"])
+    # Random, so that it does not fit in a row.
+    large = body(base64.b64encode(os.urandom(600_000)).decode())
+    taken(home, deliver(path, sign(large), large, 200)["id"])
+    reopened(home, accepted["id"], lambda: deliver(path, sign(small), small, 200))
+    counted(home, source, lambda: deliver(path, {}, small, 401))
+
+
+def reopened(workspace: str, event: str, again: Callable[[], Any]) -> None:
+    """An event that processing failed for is accepted when it comes again."""
+    key = {"pk": {"S": f"EVENT#{workspace}#{event}"}, "sk": {"S": "EVENT"}}
+    client(ENDPOINT, "dynamodb").update_item(
+        TableName=physical("WebhooksTable"),
+        Key=key,
+        UpdateExpression="SET #status = :dead",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":dead": {"S": "dead"}},
+    )
+    if (answer := again())["outcome"] != "accepted":
+        raise Failed(f"not accepted again: {answer}")
+
+
+def counted(workspace: str, taker: str, refuse: Callable[[], Any]) -> None:
+    """A refusal is counted."""
+
+    def count() -> int:
+        hours = [time.strftime("HOUR#%Y-%m-%dT%H", time.gmtime(time.time() - ago)) for ago in (0, 60)]
+        rows = [webhooks_row(f"REFUSED#{workspace}#{taker}", hour) for hour in dict.fromkeys(hours)]
+        return sum(int(row.get("count_no_signature", {"N": "0"})["N"]) for row in rows)
+
+    before = count()
+    refuse()
+    if count() <= before:
+        raise Failed("the refusal was not counted")
+
+
+def mac(name: str, message: bytes) -> hmac.HMAC:
+    """An HMAC-SHA256 under a platform secret."""
+    return hmac.new(os.environ[f"TIDEGATE_{name}"].encode(), message, hashlib.sha256)
+
+
+def webhook_stripe() -> None:
+    """Takes in Stripe's events."""
+
+    def sign(body: bytes) -> dict[str, str]:
+        now = int(time.time())
+        tag = mac("STRIPE_WEBHOOK_SECRET", f"{now}.".encode() + body).hexdigest()
+        return {"stripe-signature": f"t={now},v1={tag}"}
+
+    def body(filling: str) -> bytes:
+        event = {"id": f"evt_{uuid.uuid4().hex}", "type": "probe", "created": 1, "data": {"object": {"a": filling}}}
+        return json.dumps(event).encode()
+
+    provider_webhook("webhook-stripe", "/v1/billing/webhooks/stripe", "stripe", sign, body)
+
+
+def webhook_github() -> None:
+    """Takes in GitHub's events."""
+
+    def sign(body: bytes) -> dict[str, str]:
+        return {
+            "x-hub-signature-256": f"sha256={mac('GITHUB_APP_WEBHOOK_SECRET', body).hexdigest()}",
+            "x-github-event": "probe",
+            "x-github-delivery": hashlib.sha256(body).hexdigest(),
+        }
+
+    def body(filling: str) -> bytes:
+        return json.dumps({"a": filling, "b": uuid.uuid4().hex}).encode()
+
+    provider_webhook("webhook-github", "/v1/github/webhooks", "github", sign, body)
+
+
+def webhook_shopify() -> None:
+    """Takes in Shopify's events."""
+
+    def sign(body: bytes) -> dict[str, str]:
+        return {
+            "x-shopify-hmac-sha256": base64.b64encode(mac("SHOPIFY_CLIENT_SECRET", body).digest()).decode(),
+            "x-shopify-topic": "probe",
+            "x-shopify-webhook-id": hashlib.sha256(body).hexdigest(),
+        }
+
+    def body(filling: str) -> bytes:
+        return json.dumps({"a": filling, "b": uuid.uuid4().hex}).encode()
+
+    provider_webhook("webhook-shopify", "/v1/shopify/webhooks", "shopify", sign, body)
+
+
+def webhook_devops() -> None:
+    """Takes in a small and a large report and one that came before; counts an unsigned one."""
+    start_anew("webhook-devops")
+    workspace, path = Workspace(), "/api/devops/webhook"
+    key = workspace.key()
+    for filling in ["", base64.b64encode(os.urandom(600_000)).decode()]:
+        report = {"type": "probe", "id": uuid.uuid4().hex, "data": filling}
+        accepted = with_key(key, "POST", path, report)
+        taken(workspace.name, accepted["id"])
+    reopened(workspace.name, accepted["id"], lambda: with_key(key, "POST", path, report))
+    secrets = client(ENDPOINT, "secretsmanager")
+    name = "tidegate/DEVOPS_WEBHOOK_SECRET"
+    secrets.create_secret(Name=name, SecretString=uuid.uuid4().hex)
+    try:
+        start_anew("webhook-devops")
+        counted(workspace.name, "devops", lambda: with_key(key, "POST", path, {"type": "probe"}, expect=401))
+    finally:
+        secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+        start_anew("webhook-devops")
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -391,6 +561,10 @@ PROBES: dict[str, Callable[[], None]] = {
     "sync-revenue": sync_revenue,
     "sync-users": sync_users,
     "vault-rewrap": vault_rewrap,
+    "webhook-devops": webhook_devops,
+    "webhook-github": webhook_github,
+    "webhook-shopify": webhook_shopify,
+    "webhook-stripe": webhook_stripe,
 }
 
 

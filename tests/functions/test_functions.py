@@ -6,6 +6,9 @@ tokens in them are examples; here they are replaced by real ones.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import signal
@@ -53,7 +56,7 @@ def token() -> str:
 @pytest.fixture
 def key(token: str) -> dict[str, Any]:
     """A key that the server issued."""
-    order = {"name": "events", "permissions": ["read_metrics", "write_metrics"]}
+    order = {"name": "events", "permissions": ["read_metrics", "write_metrics", "write_webhooks"]}
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
     request = urllib.request.Request(
         f"{URL}/api/devops/generate-key", json.dumps(order).encode(), headers, method="POST"
@@ -144,8 +147,28 @@ def with_real(
     ]:
         text = text.replace(example, real)
     path = directory / f"{event}.json"
-    path.write_text(text)
+    path.write_text(json.dumps(signed(event, json.loads(text))))
     return path
+
+
+def signed(event: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The event, signed as its provider does."""
+
+    def mac(name: str, message: str) -> hmac.HMAC:
+        return hmac.new(os.environ[f"TIDEGATE_{name}"].encode(), message.encode(), hashlib.sha256)
+
+    body = document.get("body", "")
+    if event == "webhook-stripe":
+        now = int(time.time())
+        tag = mac("STRIPE_WEBHOOK_SECRET", f"{now}.{body}").hexdigest()
+        document["headers"]["stripe-signature"] = f"t={now},v1={tag}"
+    elif event == "webhook-github":
+        tag = mac("GITHUB_APP_WEBHOOK_SECRET", body).hexdigest()
+        document["headers"]["x-hub-signature-256"] = f"sha256={tag}"
+    elif event == "webhook-shopify":
+        tag = base64.b64encode(mac("SHOPIFY_CLIENT_SECRET", body).digest()).decode()
+        document["headers"]["x-shopify-hmac-sha256"] = tag
+    return document
 
 
 def test_every_function_has_an_event() -> None:

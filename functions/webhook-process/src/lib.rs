@@ -14,6 +14,7 @@ use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use shared::{
     lambda::{self, Env, EnvError, Function},
+    time,
     webhooks::{
         process::Processor,
         queue::{DeadQueue, Wake},
@@ -63,7 +64,7 @@ async fn handle(
         }
     }
     let wakes: HashSet<_> = messages.keys().cloned().collect();
-    for wake in deps.processor.process(wakes, deadline - MARGIN).await {
+    for wake in deps.processor.process(wakes, time::now(), deadline - MARGIN).await {
         messages.remove(&wake).into_iter().flatten().for_each(|id| answer.add_failure(id));
     }
     Ok(answer)

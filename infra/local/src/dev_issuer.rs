@@ -26,10 +26,14 @@ pub const ISSUER: &str = "https://issuer.tidegate.localhost";
 /// The `aud` of development tokens.
 pub const AUDIENCE: &str = "tidegate-local";
 
+/// The workspace of development tokens unless told, whose the deployment's own affairs are too.
+pub const WORKSPACE: &str = "acme";
+
 /// The template's parameters for people that this issuer vouches for, where `url` serves its keys.
 pub(crate) fn parameters(url: &str) -> BTreeMap<String, String> {
     let jwks = format!("{url}{}", http::JWKS_PATH);
-    [("OidcIssuer", ISSUER), ("OidcJwksUrl", &jwks), ("OidcAudiences", AUDIENCE)]
+    let workspace = ("OperatorsWorkspace", WORKSPACE);
+    [("OidcIssuer", ISSUER), ("OidcJwksUrl", &jwks), ("OidcAudiences", AUDIENCE), workspace]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
 }

@@ -17,6 +17,9 @@ use aws_smithy_runtime_api::client::{
 };
 use serde_json::{Value, json};
 
+/// The operation that fails, unless told.
+const TRANSACTION: &str = "DynamoDB_20120810.TransactWriteItems";
+
 /// What happens to one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -39,6 +42,7 @@ type Faults = dyn Fn(usize, &str) -> Fault + Send + Sync;
 #[derive(Clone)]
 pub struct Line {
     inner: SharedHttpClient,
+    operation: &'static str,
     faults: Arc<Faults>,
     counts: Arc<Counts>,
 }
@@ -63,9 +67,18 @@ impl Line {
         sdk: SdkConfig,
         faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
     ) -> (SdkConfig, Arc<Counts>) {
+        Self::of(TRANSACTION, sdk, faults)
+    }
+
+    /// The same for another operation, by its `X-Amz-Target`.
+    pub fn of(
+        operation: &'static str,
+        sdk: SdkConfig,
+        faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
+    ) -> (SdkConfig, Arc<Counts>) {
         let counts = Arc::<Counts>::default();
-        let line =
-            Self { inner: sdk.http_client().unwrap(), faults: Arc::new(faults), counts: Arc::clone(&counts) };
+        let inner = sdk.http_client().unwrap();
+        let line = Self { inner, operation, faults: Arc::new(faults), counts: Arc::clone(&counts) };
         (sdk.into_builder().http_client(SharedHttpClient::new(line)).build(), counts)
     }
 }
@@ -89,7 +102,7 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if request.headers().get("x-amz-target") != Some("DynamoDB_20120810.TransactWriteItems") {
+        if request.headers().get("x-amz-target") != Some(self.line.operation) {
             return self.inner.call(request);
         }
         let text = String::from_utf8_lossy(request.body().bytes().unwrap()).into_owned();

@@ -51,7 +51,7 @@ use crate::{
     id,
     lambda::{Env, EnvError},
     ledger::Ledger,
-    redact, store, time,
+    redact, store,
 };
 
 /// Events, or calls of the ledger, of one batch under way at the same time.
@@ -60,8 +60,8 @@ const CONCURRENT: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often rows that somebody else changed are loaded again; then their wake-up is returned.
 const ROUNDS: usize = 4;
-/// How much earlier than planned an event is tried: clocks differ.
-const EARLY: TimeDelta = TimeDelta::seconds(5);
+/// How much earlier than planned an event is tried: clocks differ, and delays are whole seconds.
+const EARLY: TimeDelta = TimeDelta::seconds(2);
 /// Letters of an error that a row keeps.
 const ERROR_MAX: usize = 500;
 /// How the activity log calls who processes.
@@ -100,13 +100,13 @@ impl Processor {
 
     /// Processes at most ten events until `end`. Tells of the wake-ups that must come again: the
     /// stores or the queue could not be written, or time was over.
-    pub async fn process(&self, wakes: HashSet<Wake>, end: Instant) -> HashSet<Wake> {
+    pub async fn process(&self, wakes: HashSet<Wake>, now: DateTime<Utc>, end: Instant) -> HashSet<Wake> {
         let mut left = wakes;
         for _ in 0..ROUNDS {
             if left.is_empty() {
                 break;
             }
-            match timeout_at(end, self.round(&left, end)).await {
+            match timeout_at(end, self.round(&left, now, end)).await {
                 Ok(Ok(again)) => left = again,
                 Ok(Err(error)) => {
                     tracing::error!(causes = error.causes(), events = left.len(), "not loaded: {error}");
@@ -122,8 +122,12 @@ impl Processor {
     }
 
     /// One time through all steps; the wake-ups of those that are not as they must be.
-    async fn round(&self, wakes: &HashSet<Wake>, end: Instant) -> Result<HashSet<Wake>, Error> {
-        let now = time::now();
+    async fn round(
+        &self,
+        wakes: &HashSet<Wake>,
+        now: DateTime<Utc>,
+        end: Instant,
+    ) -> Result<HashSet<Wake>, Error> {
         let (due, mut again) = self.due(wakes, now).await?;
         let tried = stream::iter(due).map(|held| self.attempt(held, now, end));
         let mut tried: Vec<Tried> = tried.buffer_unordered(CONCURRENT).collect().await;

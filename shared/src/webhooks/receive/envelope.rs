@@ -162,7 +162,7 @@ fn of_twilio(body: &[u8]) -> (Option<String>, Option<String>) {
     (None, None)
 }
 
-fn of_bytes(parts: &[&[u8]]) -> String {
+pub(super) fn of_bytes(parts: &[&[u8]]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part);

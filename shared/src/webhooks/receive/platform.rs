@@ -5,13 +5,13 @@ use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use lambda_http::Request;
 
-use super::{Delivery, Naming, Receiver, Scheme, Source, verify};
+use super::{Delivery, Naming, Receiver, Scheme, Source, envelope::of_bytes, verify};
 use crate::{
-    Error, http,
+    Error, http, id,
     identity::Workspace,
     lambda::{Env, EnvError},
     secrets::{PlatformSecrets, SecretName},
-    webhooks::{event::Via, scheme::Incoming, store::Accepted},
+    webhooks::{event::Via, operations::Report, scheme::Incoming, store::Accepted},
 };
 
 /// Takes in what a platform secret signs.
@@ -56,16 +56,24 @@ impl Platform {
         self.receiver.take(workspace, &delivery, now).await
     }
 
-    /// The same for a tool of a workspace, whose report was read already and names itself. Only
-    /// where the deployment has a secret for that, it must be signed.
+    /// Takes in what a tool of a workspace tells, once for each id that it gives; without one, once
+    /// for the same bytes, if they say a time.
     pub async fn report(
         &self,
         workspace: &Workspace,
-        naming: Naming<'_>,
+        report: &Report,
         request: &Request,
         now: DateTime<Utc>,
     ) -> Result<Accepted, Error> {
         let scheme = Scheme::devops();
+        let header = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
+        let id = match report.id.as_deref().or(header) {
+            Some(id) => id.to_owned(),
+            None if report.at.is_some() => of_bytes(&[http::bytes(request)]),
+            // Two measurements may be equal: nothing tells a new one from one that is repeated.
+            None => id::generate("report", now),
+        };
+        let naming = Naming::Known { id: &id, kind: &report.kind };
         let delivery = Delivery {
             source: Source::Devops,
             endpoint: None,

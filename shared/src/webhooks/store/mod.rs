@@ -4,6 +4,7 @@
 
 mod body;
 mod erase;
+mod figures;
 pub mod list;
 pub(super) mod mark;
 pub(super) mod pending;
