@@ -9,6 +9,7 @@
 
 pub mod ledger;
 pub mod token;
+pub mod webhooks;
 
 use std::{collections::BTreeMap, time::Duration};
 
