@@ -20,3 +20,4 @@ mod runner_only;
 mod settings;
 mod story;
 mod sync_users;
+mod webhooks_events;

@@ -90,6 +90,11 @@ impl Call {
         Self { request: self.request.body(body).header("content-type", "application/json"), ..self }
     }
 
+    /// Adds raw bytes of a type.
+    pub fn bytes(self, body: impl Into<reqwest::Body>, kind: &str) -> Self {
+        Self { request: self.request.body(body).header("content-type", kind), ..self }
+    }
+
     /// Sends it; a connection that fails fails the test.
     pub async fn send(self) -> Answer {
         let line = self.line.clone();
