@@ -64,7 +64,7 @@ impl Line {
         sdk: SdkConfig,
         faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
     ) -> (SdkConfig, Arc<Counts>) {
-        Self::of(TRANSACTION, sdk, faults)
+        Self::of("DynamoDB_20120810.TransactWriteItems", sdk, faults)
     }
 
     /// The same for another operation, by its `X-Amz-Target`.
