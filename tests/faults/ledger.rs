@@ -87,7 +87,7 @@ async fn write(key: Key, next: Arc<AtomicUsize>) {
 }
 
 /// What `tidegate ledger verify` says of a workspace; insists that it is clean.
-async fn verified(state: &State, workspace: &str) -> Value {
+pub(super) async fn verified(state: &State, workspace: &str) -> Value {
     let mut command = tidegate();
     command.args(["ledger", "verify", "--json", "--workspace", workspace, "--state"]).arg(state.path());
     let output = command.output().await.expect("the command runs");

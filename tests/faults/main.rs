@@ -6,6 +6,7 @@
 mod kill;
 mod ledger;
 mod start;
+mod webhooks;
 
 use std::{
     fs,

@@ -9,6 +9,7 @@
 
 pub mod ledger;
 pub mod token;
+pub mod webhooks;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -87,6 +88,11 @@ impl Call {
     /// Adds a body as it is, said to be JSON.
     pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
         Self { request: self.request.body(body).header("content-type", "application/json"), ..self }
+    }
+
+    /// Adds raw bytes of a type.
+    pub fn bytes(self, body: impl Into<reqwest::Body>, kind: &str) -> Self {
+        Self { request: self.request.body(body).header("content-type", kind), ..self }
     }
 
     /// Sends it; a connection that fails fails the test.

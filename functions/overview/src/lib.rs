@@ -70,7 +70,7 @@ async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
         operations.health(workspace, now),
         operations.deployments(workspace, SHOWN, now),
         operations.alerts(workspace, SHOWN, now),
-        events.figures(workspace, Source::Github, from, now),
+        events.counted(workspace, Source::Github, from, now),
     )?;
     let github = repositories(figures);
     Ok(http::ok(&Overview { timestamp: now, health, deployments, alerts, github }))
@@ -98,7 +98,14 @@ mod tests {
 
     #[test]
     fn each_figure_stands_where_it_belongs() {
-        let figures = [("t:issues", 3), ("t:push", 2), ("issues.opened", 3), ("repository:octo/a.b", 5), ("processed", 5), ("total_ms", 40)];
+        let figures = [
+            ("t:issues", 3),
+            ("t:push", 2),
+            ("issues.opened", 3),
+            ("repository:octo/a.b", 5),
+            ("processed", 5),
+            ("total_ms", 40),
+        ];
         let told = repositories(figures.map(|(name, count)| (name.to_owned(), count)).into());
         let one = |name: &str, count| BTreeMap::from([(name.to_owned(), count)]);
         assert_eq!(

@@ -17,9 +17,6 @@ use aws_smithy_runtime_api::client::{
 };
 use serde_json::{Value, json};
 
-/// The operation that fails, unless told.
-const TRANSACTION: &str = "DynamoDB_20120810.TransactWriteItems";
-
 /// What happens to one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -67,7 +64,7 @@ impl Line {
         sdk: SdkConfig,
         faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
     ) -> (SdkConfig, Arc<Counts>) {
-        Self::of(TRANSACTION, sdk, faults)
+        Self::of("DynamoDB_20120810.TransactWriteItems", sdk, faults)
     }
 
     /// The same for another operation, by its `X-Amz-Target`.

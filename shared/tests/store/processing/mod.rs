@@ -2,6 +2,7 @@
 //! once; and whatever fails, none is lost.
 
 mod faults;
+mod kill;
 mod order;
 mod races;
 mod states;
@@ -72,19 +73,7 @@ impl System {
     }
 
     async fn accept_in(&self, workspace: &Workspace, source: Source, kind: &str, body: &[u8]) -> Wake {
-        let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
-        let id = parsed["id"].as_str().map_or_else(|| format!("{kind}-{}", body.len()), str::to_owned);
-        let new = NewEvent {
-            source,
-            endpoint: None,
-            kind: kind.to_owned(),
-            provider_id: id,
-            via: Via::Delivery,
-            headers: Vec::new(),
-            received_at: now(),
-        };
-        let accepted = self.events.accept(workspace, new, body).await.unwrap();
-        Wake::of(workspace, accepted.id)
+        accept(&self.events, workspace, source, kind, body).await
     }
 
     /// Accepts Stripe's events.
@@ -210,6 +199,22 @@ impl System {
     async fn pending(&self) -> usize {
         self.rows("EVENT#").await.iter().filter(|row| row.contains_key("gsi2pk")).count()
     }
+}
+
+/// Stores an event, under the id that its body has.
+async fn accept(events: &Webhooks, workspace: &Workspace, source: Source, kind: &str, body: &[u8]) -> Wake {
+    let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
+    let id = parsed["id"].as_str().map_or_else(|| format!("{kind}-{}", body.len()), str::to_owned);
+    let new = NewEvent {
+        source,
+        endpoint: None,
+        kind: kind.to_owned(),
+        provider_id: id,
+        via: Via::Delivery,
+        headers: Vec::new(),
+        received_at: now(),
+    };
+    Wake::of(workspace, events.accept(workspace, new, body).await.unwrap().id)
 }
 
 /// Seconds since 1970 of a minute of the history.

@@ -1,0 +1,84 @@
+//! Services that deliver events: endpoints of a workspace, and signatures made here and not by
+//! what is tested.
+
+use aws_lc_rs::hmac;
+use chrono::Utc;
+use serde_json::{Value, json};
+
+use crate::{Answer, Call, Server, Workspace, random};
+
+/// An endpoint, and the service that knows its secret.
+#[derive(Clone)]
+pub struct Endpoint {
+    server: Server,
+    /// Its id.
+    pub id: String,
+    url: String,
+    scheme: &'static str,
+    secret: String,
+}
+
+impl Workspace {
+    /// A new endpoint of a scheme: `stripe` or `github`.
+    pub async fn endpoint(&self, scheme: &'static str) -> Endpoint {
+        let secret = format!("{scheme}-{}", random());
+        let order = json!({"name": scheme, "scheme": scheme, "secrets": [secret]});
+        let made = self.admin("POST", "/api/webhooks/endpoints").json(&order).send().await.json(201);
+        let text = |name: &str| made[name].as_str().expect("a made endpoint").to_owned();
+        Endpoint { server: self.server.clone(), id: text("id"), url: text("url"), scheme, secret }
+    }
+
+    /// An event, with its body and attempts.
+    pub async fn event(&self, id: &str) -> Answer {
+        self.member("GET", &format!("/api/webhooks/events/{id}")).send().await
+    }
+}
+
+impl Endpoint {
+    /// A signed delivery; `kind` and `id` are where the service does not put them into the body.
+    pub fn deliver(&self, kind: &str, id: &str, body: &[u8]) -> Call {
+        let call = self.server.request("POST", &self.url).body(body.to_vec());
+        let sign = |text: &[u8]| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
+            let tag = hmac::sign(&key, text);
+            tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        match self.scheme {
+            "stripe" => {
+                let now = Utc::now().timestamp();
+                let signature = sign(&[format!("{now}.").as_bytes(), body].concat());
+                call.header("stripe-signature", &format!("t={now},v1={signature}"))
+            }
+            _ => call
+                .header("x-github-event", kind)
+                .header("x-github-delivery", id)
+                .header("x-hub-signature-256", &format!("sha256={}", sign(body))),
+        }
+    }
+
+    /// A signed delivery of a Stripe event.
+    pub fn event(&self, event: &Value) -> Call {
+        self.deliver("", "", event.to_string().as_bytes())
+    }
+}
+
+/// A Stripe event about `object`, `at` seconds since 1970.
+#[must_use]
+pub fn stripe_event(id: &str, kind: &str, at: i64, object: &Value) -> Value {
+    json!({
+        "id": id, "object": "event", "type": kind, "created": at, "livemode": false,
+        "data": {"object": object},
+    })
+}
+
+/// A charge of 50 dollars by a customer, of which `refunded` cents were given back.
+#[must_use]
+pub fn charge(id: &str, status: &str, created: i64, refunded: i64) -> Value {
+    let paid = status == "succeeded";
+    json!({
+        "id": id, "object": "charge", "amount": 5_000, "amount_captured": if paid { 5_000 } else { 0 },
+        "amount_refunded": refunded, "captured": paid, "paid": paid, "status": status, "currency": "usd",
+        "customer": "cus_1", "created": created, "invoice": null, "payment_intent": format!("pi_{id}"),
+        "metadata": {},
+    })
+}
