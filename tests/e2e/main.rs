@@ -20,4 +20,5 @@ mod runner_only;
 mod settings;
 mod story;
 mod sync_users;
+mod webhooks_endpoints;
 mod webhooks_events;
