@@ -157,7 +157,8 @@ async fn pages_miss_nothing_and_repeat_nothing_while_more_arrives() {
 #[tokio::test]
 async fn a_body_comes_back_byte_for_byte() {
     let inbox = Inbox::new(Workspace::new().await, "token").await;
-    let random: Vec<u8> = (0..200_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let random: Vec<u8> =
+        (0..200_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     for (case, body) in [
         ("empty", Vec::new()),
         ("JSON", br#"{"a": "\u00e4",  "b":1.0}"#.to_vec()),
@@ -241,7 +242,11 @@ async fn rubbish_is_refused_by_name() {
         (EVENTS, "cursor=bm90LWEtY3Vyc29y", vec!["cursor"]),
         (EVENTS, "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", vec!["to"]),
         ("/api/webhooks/refusals", "from=x&a=1", vec!["a", "from", "taker"]),
-        ("/api/webhooks/refusals", "taker=stripe&from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z", vec!["from"]),
+        (
+            "/api/webhooks/refusals",
+            "taker=stripe&from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z",
+            vec!["from"],
+        ),
         ("/api/webhooks/completeness", "source=custom&from=x&to=x", vec!["from", "source", "to"]),
         ("/api/webhooks/events/evt_1", "offset=-1", vec!["offset"]),
     ] {
@@ -281,7 +286,10 @@ async fn only_people_of_the_workspace_see_events_and_only_admins_replay() {
         inbox.workspace.server.request("POST", path).json(&body).send().await.gateway(401);
         inbox.workspace.member("POST", path).json(&body).send().await.problem(403, "forbidden");
     }
-    assert_eq!(other.member("GET", EVENTS).send().await.json(200), json!({"events": [], "next_cursor": null}));
+    assert_eq!(
+        other.member("GET", EVENTS).send().await.json(200),
+        json!({"events": [], "next_cursor": null})
+    );
     other.member("GET", &event).send().await.problem(404, "not-found");
     other.admin("POST", &replay).send().await.problem(404, "not-found");
     let answer = other.admin("POST", REPLAY).json(&ids).send().await.json(200);
@@ -296,7 +304,10 @@ async fn completeness_is_told_of_every_source() {
     let told = workspace.member("GET", &path).send().await.json(200);
     assert_eq!(told["sources"][0]["source"], "stripe", "{told}");
     assert_eq!(told["sources"].as_array().map(Vec::len), Some(1), "{told}");
-    assert_eq!(told["sources"][0]["status"], "unchecked", "only the operators' workspace is compared: {told}");
+    assert_eq!(
+        told["sources"][0]["status"], "unchecked",
+        "only the operators' workspace is compared: {told}"
+    );
     let hours = told["hours"].as_array().expect("hours");
     assert!((2..=3).contains(&hours.len()), "{told}");
     assert!(hours.iter().all(|hour| hour["status"] == "unchecked"), "{told}");
