@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "not every fault is of interest here")]
 mod fake;
 mod github;
+mod path;
 mod stripe;
 
 use std::{collections::HashMap, time::Duration};
