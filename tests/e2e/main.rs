@@ -22,3 +22,4 @@ mod story;
 mod sync_users;
 mod webhooks_endpoints;
 mod webhooks_events;
+mod webhooks_receive;

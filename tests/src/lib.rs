@@ -232,7 +232,19 @@ impl Workspace {
     /// A new workspace on a server.
     #[must_use]
     pub fn on(server: Server, issuer: Issuer) -> Self {
-        let name = format!("test-{}", random());
+        Self::called(format!("test-{}", random()), server, issuer)
+    }
+
+    /// The workspace of those who operate the deployment, which all tests share.
+    pub async fn home() -> Self {
+        let server = Server::named();
+        let issuer = Issuer::named(&server).await;
+        // What the runner takes unless told.
+        let name = std::env::var("TIDEGATE_HOME_WORKSPACE").unwrap_or_else(|_| "acme".to_owned());
+        Self::called(name, server, issuer)
+    }
+
+    fn called(name: String, server: Server, issuer: Issuer) -> Self {
         let admin = issuer.token(&name, "admin");
         let member = issuer.token(&name, "member");
         Self { server, issuer, name, admin, member }

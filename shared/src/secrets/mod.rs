@@ -48,13 +48,20 @@ pub struct PlatformSecrets {
     client: Client,
     prefix: String,
     cache: Mutex<HashMap<SecretName, Cached>>,
-    replaced: Mutex<HashMap<SecretName, (DateTime<Utc>, Option<SecretString>)>>,
+    replaced: Mutex<HashMap<SecretName, Replaced>>,
 }
 
 #[derive(Clone)]
 struct Cached {
     at: DateTime<Utc>,
     value: Option<Arc<Rolling>>,
+}
+
+/// The value before the newest one, if there is one, and when it was read.
+#[derive(Clone)]
+struct Replaced {
+    at: DateTime<Utc>,
+    value: Option<SecretString>,
 }
 
 /// A secret and, for a day after it was replaced, the one before it. Cannot be printed.
@@ -121,11 +128,12 @@ impl PlatformSecrets {
     /// refused. None where it cannot be told. At most one request in five minutes.
     pub async fn replaced(&self, name: SecretName, now: DateTime<Utc>) -> Option<SecretString> {
         let held = self.replaced.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
-        if let Some((_, value)) = held.filter(|(at, _)| now < *at + FRESH) {
-            return value;
+        if let Some(held) = held.filter(|held| now < held.at + FRESH) {
+            return held.value;
         }
         let value = self.version(name, "AWSPREVIOUS").await.ok().flatten().map(|version| version.value);
-        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (now, value.clone()));
+        let read = Replaced { at: now, value: value.clone() };
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(name, read);
         value
     }
 
