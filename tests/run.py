@@ -46,6 +46,7 @@ SIGNERS = ["npm", "--prefix", "tests/signatures", "ci", "--ignore-scripts", "--n
 PARAMETERS = {
     "CorsOrigins": "https://dashboard.example,https://staging.example",
     "OperatorsWorkspace": "operators",
+    "GithubAppId": "7",
 }
 
 #: What both engines share with providers, made anew for each run. Tests learn them as

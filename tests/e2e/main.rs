@@ -20,4 +20,6 @@ mod runner_only;
 mod settings;
 mod story;
 mod sync_users;
+mod webhooks_endpoints;
+mod webhooks_events;
 mod webhooks_receive;

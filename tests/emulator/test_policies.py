@@ -539,6 +539,87 @@ def webhook_devops() -> None:
         start_anew("webhook-devops")
 
 
+def webhook_heal() -> None:
+    """Fetches what Stripe and GitHub list, one of which is large, and wakes the worker up."""
+    key = stripe_key()
+    private = subprocess.run(["openssl", "genrsa", "2048"], check=True, capture_output=True, text=True).stdout
+    secrets = client(ENDPOINT, "secretsmanager")
+    values = {"tidegate/STRIPE_API_KEY": key, "tidegate/GITHUB_APP_PRIVATE_KEY": private}
+    for name, value in values.items():
+        secrets.create_secret(Name=name, SecretString=value)
+    try:
+        start_anew("webhook-heal")
+        answer = invoke("webhook-heal", {})
+        if [source["healed"] for source in answer["sources"]] != [1, 1]:
+            raise Failed(f"not healed: {answer}")
+        home = os.environ["TIDEGATE_HOME_WORKSPACE"]
+        listed = f"evt_{key.rpartition('_')[2]}"
+        digest = hashlib.sha256(f"{home}\nstripe\n{listed}".encode()).hexdigest()
+        taken(home, f"evt_{digest[:32]}")
+    finally:
+        for name in values:
+            secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+def github_signed(secret: str, body: bytes) -> dict[str, str]:
+    """What GitHub sends with a delivery."""
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return {"x-hub-signature-256": f"sha256={digest}", "x-github-delivery": hashlib.sha256(body).hexdigest()}
+
+
+def endpoint(workspace: Workspace, secret: str) -> Any:
+    """A new endpoint with one secret."""
+    order = {"name": "probe", "scheme": "github", "secrets": [secret]}
+    return workspace.admin("POST", "/api/webhooks/endpoints", order, expect=201)
+
+
+def webhook_receive() -> None:
+    """Takes in a small and a large delivery and one that failed, and tells whose secret signed another."""
+    workspace = Workspace()
+    secret, another = uuid.uuid4().hex, uuid.uuid4().hex
+    made = endpoint(workspace, secret)
+    endpoint(workspace, another)
+    small = json.dumps({"id": uuid.uuid4().hex}).encode()
+    accepted = deliver(made["url"], github_signed(secret, small), small, 200)
+    taken(workspace.name, accepted["id"])
+    large = json.dumps({"id": base64.b64encode(os.urandom(600_000)).decode()}).encode()
+    taken(workspace.name, deliver(made["url"], github_signed(secret, large), large, 200)["id"])
+    reopened(
+        workspace.name, accepted["id"], lambda: deliver(made["url"], github_signed(secret, small), small, 200)
+    )
+    deliver(made["url"], github_signed(another, small), small, 401)
+    told = workspace.admin("GET", f"/api/webhooks/refusals?taker={made['id']}")
+    if "another_endpoint" not in json.dumps(told):
+        raise Failed(f"not told: {told}")
+
+
+def webhooks() -> None:
+    """Makes, lists, changes, moves, tries and deletes an endpoint, and looks at what it received."""
+    workspace = Workspace()
+    made = endpoint(workspace, uuid.uuid4().hex)
+    path = f"/api/webhooks/endpoints/{made['id']}"
+    workspace.admin("GET", "/api/webhooks/endpoints")
+    workspace.admin("PATCH", path, {"add_secrets": [uuid.uuid4().hex]})
+    workspace.admin("PATCH", path, {"path": uuid.uuid4().hex})
+    event = workspace.admin("POST", f"{path}/test")["id"]
+    taken(workspace.name, event)
+    webhooks_events(workspace, event)
+    workspace.admin("DELETE", path)
+
+
+def webhooks_events(workspace: Workspace, event: str) -> None:
+    """Lists, shows and replays an event, one and as one of many, and tells what is missing."""
+    if not workspace.admin("GET", "/api/webhooks/events?limit=1")["events"]:
+        raise Failed("not listed")
+    workspace.admin("GET", f"/api/webhooks/events/{event}")
+    workspace.admin("POST", f"/api/webhooks/events/{event}/replay", {})
+    taken(workspace.name, event)
+    if workspace.admin("POST", "/api/webhooks/replay", {"ids": [event]})["replayed"] != 1:
+        raise Failed("not replayed")
+    workspace.admin("GET", "/api/webhooks/refusals?taker=stripe")
+    workspace.admin("GET", "/api/webhooks/completeness")
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -570,7 +651,10 @@ PROBES: dict[str, Callable[[], None]] = {
     "sync-users": sync_users,
     "vault-rewrap": vault_rewrap,
     "webhook-devops": webhook_devops,
+    "webhook-receive": webhook_receive,
+    "webhooks": webhooks,
     "webhook-github": webhook_github,
+    "webhook-heal": webhook_heal,
     "webhook-shopify": webhook_shopify,
     "webhook-stripe": webhook_stripe,
 }

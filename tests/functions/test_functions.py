@@ -198,6 +198,8 @@ def test_an_event_is_answered(
         assert answer["context"]["workspace"] == WORKSPACE
     elif event in ("ledger-due", "webhook-sweep"):
         assert answer["more"] is False, answer
+    elif event == "webhook-heal":
+        assert [source["status"] for source in answer["sources"]] == ["not_configured"] * 2, answer
     elif event == "webhook-process":
         assert answer["batchItemFailures"] == [], answer
     elif event == "secrets-check":

@@ -1,12 +1,13 @@
 //! Healing against providers that answer as they should and as they should not, and the embedded
 //! stores.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../providers/fake.rs"]
 #[expect(dead_code, reason = "not every fault is of interest here")]
 mod fake;
 mod github;
+mod path;
 mod stripe;
 
 use std::{collections::HashMap, time::Duration};

@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_large_body_comes_in_parts_that_add_up() {
         for size in [PART, PART + 1, 2 * PART, 2 * PART + 7] {
-            let body: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+            let body: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
             let (mut told, mut offset) = (Vec::new(), Some(0));
             while let Some(at) = offset {
                 let part = read(&body, usize::try_from(at).unwrap());

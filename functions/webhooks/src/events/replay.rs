@@ -11,6 +11,9 @@ use shared::{
 
 use crate::Deps;
 
+/// There is nothing to say.
+const BODY_MAX: usize = 1024;
+
 #[derive(Serialize)]
 struct Output {
     id: String,
@@ -20,7 +23,7 @@ struct Output {
 
 pub async fn handle(deps: &Deps, request: &Request) -> Answer {
     let person = Person::admin(request)?;
-    http::body_within(request, 1024)?.finish().map_err(Error::Invalid)?;
+    http::body_within(request, BODY_MAX)?.finish().map_err(Error::Invalid)?;
     let id = http::path(request, "id");
     let replayed = deps.replays.one(&person, &id, time::now()).await?;
     Ok(http::ok(&Output { id, replayed }))
