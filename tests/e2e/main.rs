@@ -19,3 +19,4 @@ mod runner_only;
 mod settings;
 mod story;
 mod sync_users;
+mod webhooks_process;
