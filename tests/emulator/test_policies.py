@@ -603,6 +603,11 @@ def webhook_process() -> None:
     data = {"environment": "production", "version": "1", "status": "success"}
     worked_off(workspace, "devops", "deployment", {"type": "deployment", "data": data})
     worked_off(workspace, "devops", "backup", {"type": "backup", "data": "x" * 400_000})
+    order = {"id": 1, "financial_status": "paid", "total_price": "1.00", "currency": "USD", "note": "x" * 400_000}
+    row = worked_off(workspace, "shopify", "orders/paid", order | {"created_at": "2026-01-01T12:00:00Z"})
+    worked_off(workspace, "shopify", "customers/redact", {"customer": {"id": 2}, "orders_to_redact": [1]})
+    if webhooks_row(row["pk"]["S"], f"BODY#{row['body_digest']['S']}#00"):
+        raise Failed("not erased")
     dead = waiting("WebhooksDeadQueue", "")
     worked_off(workspace, "stripe", "charge.failed", b"{", status="dead")
     if waiting("WebhooksDeadQueue", "") <= dead:

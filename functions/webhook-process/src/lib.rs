@@ -65,18 +65,22 @@ async fn handle(
         let id = record.message_id.unwrap_or_default();
         let body = record.body.unwrap_or_default();
         let taken = match serde_json::from_str(&body) {
-            Ok(Message { wake, error }) => {
-                messages.entry(wake.clone()).or_default().push(id.clone());
-                if error.is_some() { deps.processor.replay(&wake, now).await } else { Ok(()) }
+            Ok(Message { wake, error: Some(_) }) => {
+                deps.processor.replay(&wake, now).await.map(|()| Some(wake))
             }
+            Ok(Message { wake, error: None }) => Ok(Some(wake)),
             Err(_) => {
                 tracing::error!(message = id, "names no event");
-                deps.dead.put_text(body).await
+                deps.dead.put_text(body).await.map(|()| None)
             }
         };
-        if let Err(error) = taken {
-            tracing::error!(message = id, causes = error.causes(), "comes again: {error}");
-            answer.add_failure(id);
+        match taken {
+            Ok(Some(wake)) => messages.entry(wake).or_default().push(id),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(message = id, causes = error.causes(), "comes again: {error}");
+                answer.add_failure(id);
+            }
         }
     }
     let wakes: HashSet<_> = messages.keys().cloned().collect();
