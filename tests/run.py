@@ -39,6 +39,9 @@ END_TO_END = ["cargo", "test", "-p", "tests", "--test", "e2e", "--"]
 # More threads than processors: the tests mostly wait.
 THREADS = ["--test-threads", "8"]
 
+#: Installs what providers sign their webhooks with.
+SIGNERS = ["npm", "--prefix", "tests/signatures", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+
 #: Parameters of the template that both engines get.
 PARAMETERS = {
     "CorsOrigins": "https://dashboard.example,https://staging.example",
@@ -107,6 +110,7 @@ class Runner:
     def __init__(self, directory: Path, providers: Providers) -> None:
         self.parameters = PARAMETERS | {"ProviderEndpoints": providers.endpoints}
         self.state = directory / "state"
+        self.examples = directory / "github-examples.jsonl"
         self.log = directory / "runner.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -143,6 +147,7 @@ class Runner:
             "TIDEGATE_JWKS_URL": f"{self.url}/_dev/jwks.json",
             "TIDEGATE_STATE": str(self.state),
             "TIDEGATE_BINARIES": str(BINARIES),
+            "TIDEGATE_GITHUB_EXAMPLES": str(self.examples),
             "TIDEGATE_HOME_WORKSPACE": PARAMETERS["OperatorsWorkspace"],
             **{f"TIDEGATE_{name}": value for name, value in SECRETS.items()},
             "AWS_ACCESS_KEY_ID": "test",
@@ -166,6 +171,7 @@ def lint(count: Count) -> None:
     count.run("clippy", [*clippy, "--", "-D", "warnings"])
     # Targets that a plain `cargo test` leaves out, `--all-targets` leaves out too.
     ours = ["cargo", "clippy", "--quiet", "-p", "tests", "--test", "e2e", "--test", "faults", "--test", "providers"]
+    ours += ["--test", "signatures"]
     count.run("clippy of the tests", [*ours, "--", "-D", "warnings"])
     count.run("documentation", document, denied)
     count.run("static checks", pytest("tests/static"))
@@ -177,10 +183,19 @@ def unit(count: Count) -> None:
 
 
 def providers(count: Count) -> None:
-    """Providers as others emulate them."""
+    """Providers as others emulate them, and their own libraries."""
     install = ["npm", "--prefix", "tests/providers", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     count.run("emulators of providers", install)
     count.run("providers", ["cargo", "test", "-p", "tests", "--test", "providers"], {"RUST_BACKTRACE": "0"})
+    count.run("libraries that sign", SIGNERS)
+    count.run("signatures", ["cargo", "test", "-p", "tests", "--test", "signatures"], {"RUST_BACKTRACE": "0"})
+
+
+def github_examples(count: Count, path: Path) -> None:
+    """Writes what GitHub would deliver, one a line; the end-to-end suite sends it."""
+    count.run("libraries that sign", SIGNERS)
+    with path.open("w") as examples:
+        subprocess.run(["node", "tests/signatures/examples.mjs"], cwd=ROOT, stdout=examples, check=True)
 
 
 def on_runner(count: Count, runner: Runner) -> None:
@@ -278,6 +293,7 @@ def main() -> int:
             if "faults" in stages:
                 faults(count)
             with Providers() as stand_ins, Runner(directory, stand_ins) as runner:
+                github_examples(count, runner.examples)
                 if "runner" in stages:
                     on_runner(count, runner)
                 if "emulator" in stages:

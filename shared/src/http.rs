@@ -1,5 +1,6 @@
 //! Reading requests and shaping answers.
 
+use chrono::{DateTime, Utc};
 use lambda_http::{
     Body, Request, RequestExt, Response,
     http::{HeaderValue, StatusCode, header},
@@ -9,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{Error, fields::Fields};
+use crate::{Error, fields::Fields, time};
 
 /// What a handler returns.
 pub type Answer = Result<Response<Body>, Error>;
@@ -103,11 +104,10 @@ pub fn created<T: Serialize>(body: &T) -> Response<Body> {
     json(StatusCode::CREATED, body)
 }
 
-/// 200 with an `ETag` over `body`, or 304 when the caller already has it.
+/// 200 with an `ETag` over `body`, an object with members, or 304 when the caller already has it.
 ///
-/// `fresh` holds members that change with every answer, such as its time: they are sent and
-/// not part of the tag. Both are objects with members.
-pub fn tagged<F: Serialize, T: Serialize>(request: &Request, fresh: &F, body: &T) -> Response<Body> {
+/// The `timestamp` of the answer is its first member and not part of the tag.
+pub fn tagged<T: Serialize>(request: &Request, timestamp: DateTime<Utc>, body: &T) -> Response<Body> {
     let content = text_of(body);
     let tag = tag(content.as_bytes());
     let mut response = if has(request, &tag) {
@@ -115,12 +115,8 @@ pub fn tagged<F: Serialize, T: Serialize>(request: &Request, fresh: &F, body: &T
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        // Two objects become one, without writing the large one again.
-        let mut whole = text_of(fresh);
-        whole.truncate(whole.len().saturating_sub(1));
-        whole.push(',');
-        whole.push_str(content.get(1..).unwrap_or_default());
-        json_text(StatusCode::OK, whole)
+        let rest = content.get(1..).unwrap_or_default();
+        json_text(StatusCode::OK, format!(r#"{{"timestamp":"{}",{rest}"#, time::rfc3339(timestamp)))
     };
     let headers = response.headers_mut();
     // Private: the answer depends on the key, and any cache must ask again.
@@ -155,13 +151,12 @@ mod tests {
     use super::*;
 
     #[derive(Serialize)]
-    struct Fresh {
-        timestamp: u64,
-    }
-
-    #[derive(Serialize)]
     struct Total {
         total: u64,
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
     #[test]
@@ -178,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_tag_follows_the_content_and_not_the_time() {
-        let tag = |timestamp, total| {
-            let response = tagged(&Request::default(), &Fresh { timestamp }, &Total { total });
+        let tag = |seconds, total| {
+            let response = tagged(&Request::default(), at(seconds), &Total { total });
             response.headers()[header::ETAG].clone()
         };
         assert_eq!(tag(1, 10), tag(2, 10));
@@ -187,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_and_what_is_tagged_are_one_object() {
-        let answer = tagged(&Request::default(), &Fresh { timestamp: 1 }, &Total { total: 10 });
-        assert_eq!(answer.body().as_ref(), br#"{"timestamp":1,"total":10}"#);
+    fn the_time_and_what_is_tagged_are_one_object() {
+        let answer = tagged(&Request::default(), at(1), &Total { total: 10 });
+        assert_eq!(answer.body().as_ref(), br#"{"timestamp":"1970-01-01T00:00:01Z","total":10}"#);
     }
 
     #[test]
     fn a_known_tag_saves_the_body() {
-        let first = tagged(&Request::default(), &Fresh { timestamp: 1 }, &Total { total: 10 });
+        let first = tagged(&Request::default(), at(1), &Total { total: 10 });
         let tag = first.headers()[header::ETAG].to_str().unwrap();
         for (case, sent, status) in [
             ("same", tag.to_owned(), 304),
@@ -205,7 +200,7 @@ mod tests {
         ] {
             let mut request = Request::default();
             request.headers_mut().insert(header::IF_NONE_MATCH, sent.parse().unwrap());
-            let answer = tagged(&request, &Fresh { timestamp: 2 }, &Total { total: 10 });
+            let answer = tagged(&request, at(2), &Total { total: 10 });
             assert_eq!(answer.status(), status, "{case}");
             assert_eq!(answer.body().is_empty(), status == 304, "{case}");
         }

@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod metrics;
 mod operations;
+mod overview;
 mod revenue;
 mod runner_only;
 mod settings;

@@ -211,6 +211,13 @@ def activity() -> None:
             raise Failed(f"{query}: {answer}")
 
 
+def overview() -> None:
+    """Tells how operations are."""
+    answer = Workspace().admin("GET", "/api/devops/overview")
+    if answer["health"] is not None or answer["github"]["events"] != 0:
+        raise Failed(f"{answer}")
+
+
 def integrations() -> None:
     """Makes, changes, tests, restores, lists and deletes an integration with a credential."""
     workspace = Workspace()
@@ -656,6 +663,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "secrets-check": secrets_check,
     "settings": settings,
     "activity": activity,
+    "overview": overview,
     "integrations": integrations,
     "authorize-key": authorize_key,
     "authorize-user": authorize_user,

@@ -25,6 +25,7 @@ OPEN = {
     "POST /v1/billing/webhooks/stripe",
     "POST /v1/github/webhooks",
     "POST /v1/shopify/webhooks",
+    "POST /webhooks/receive/{proxy+}",
 }
 
 

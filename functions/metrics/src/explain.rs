@@ -8,12 +8,12 @@ use shared::{
     time,
 };
 
-use crate::{Deps, Fresh};
+use crate::Deps;
 
 pub async fn handle(deps: &Deps, request: &Request) -> Answer {
     let person = Person::of(request)?;
     let now = time::now();
     let query = ExplanationQuery::parse(http::query(request), deps.ledger.today(now), deps.reporting)?;
     let explanation = deps.ledger.explain(&person.workspace, &query).await?;
-    Ok(http::tagged(request, &Fresh { timestamp: now }, &explanation))
+    Ok(http::tagged(request, now, &explanation))
 }

@@ -8,12 +8,12 @@ use shared::{
     time,
 };
 
-use crate::{Deps, Fresh};
+use crate::Deps;
 
 pub async fn handle(deps: &Deps, request: &Request) -> Answer {
     let person = Person::of(request)?;
     let now = time::now();
     let query = HistoryQuery::parse(http::query(request), deps.ledger.today(now), deps.reporting)?;
     let history = deps.ledger.history(&person.workspace, &query).await?;
-    Ok(http::tagged(request, &Fresh { timestamp: now }, &history))
+    Ok(http::tagged(request, now, &history))
 }

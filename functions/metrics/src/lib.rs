@@ -9,9 +9,7 @@ mod users;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use chrono::{DateTime, Utc};
 use lambda_http::Request;
-use serde::Serialize;
 use shared::{
     Error,
     http::{self, Answer},
@@ -35,12 +33,6 @@ impl Deps {
 #[must_use]
 pub fn function() -> Function {
     Function::http(Deps::load, handle)
-}
-
-/// What differs between two answers of the same content.
-#[derive(Serialize)]
-struct Fresh {
-    timestamp: DateTime<Utc>,
 }
 
 async fn handle(deps: Arc<Deps>, request: Request) -> Answer {

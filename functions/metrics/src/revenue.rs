@@ -9,7 +9,7 @@ use shared::{
     time,
 };
 
-use crate::{Deps, Fresh};
+use crate::Deps;
 
 pub async fn handle(deps: &Deps, request: &Request) -> Answer {
     let person = Person::of(request)?;
@@ -19,12 +19,12 @@ pub async fn handle(deps: &Deps, request: &Request) -> Answer {
     let as_of = query::as_of(&mut fields, today);
     let query = Query::take(&mut fields, today, deps.reporting);
     fields.finish().map_err(Error::Invalid)?;
-    let (workspace, fresh) = (&person.workspace, Fresh { timestamp: now });
+    let workspace = &person.workspace;
     Ok(match as_of {
         Some(day) => {
             let then = deps.ledger.revenue_as_of(workspace, day, query.policy, query.currency).await?;
-            http::tagged(request, &fresh, &then)
+            http::tagged(request, now, &then)
         }
-        None => http::tagged(request, &fresh, &deps.ledger.revenue_in_detail(workspace, &query, now).await?),
+        None => http::tagged(request, now, &deps.ledger.revenue_in_detail(workspace, &query, now).await?),
     })
 }

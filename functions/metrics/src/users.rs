@@ -9,7 +9,7 @@ use shared::{
     time,
 };
 
-use crate::{Deps, Fresh};
+use crate::Deps;
 
 pub async fn handle(deps: &Deps, request: &Request) -> Answer {
     let person = Person::of(request)?;
@@ -19,9 +19,9 @@ pub async fn handle(deps: &Deps, request: &Request) -> Answer {
     let as_of = query::as_of(&mut fields, today);
     let query = UserQuery::take(&mut fields, today);
     fields.finish().map_err(Error::Invalid)?;
-    let (workspace, fresh) = (&person.workspace, Fresh { timestamp: now });
+    let workspace = &person.workspace;
     Ok(match as_of {
-        Some(day) => http::tagged(request, &fresh, &deps.ledger.users_as_of(workspace, day).await?),
-        None => http::tagged(request, &fresh, &deps.ledger.users_asked(workspace, &query, now).await?),
+        Some(day) => http::tagged(request, now, &deps.ledger.users_as_of(workspace, day).await?),
+        None => http::tagged(request, now, &deps.ledger.users_asked(workspace, &query, now).await?),
     })
 }

@@ -70,7 +70,7 @@ async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
         operations.health(workspace, now),
         operations.deployments(workspace, SHOWN, now),
         operations.alerts(workspace, SHOWN, now),
-        events.figures(workspace, Source::Github, from, now),
+        events.counted(workspace, Source::Github, from, now),
     )?;
     let github = repositories(figures);
     Ok(http::ok(&Overview { timestamp: now, health, deployments, alerts, github }))

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use chrono::{DateTime, Utc};
 use lambda_http::Request;
-use serde::Serialize;
 use shared::{
     http::{self, Answer},
     keys::{Admission, Call, KeyCaller},
@@ -32,19 +30,13 @@ pub fn function() -> Function {
     Function::http(Deps::load, handle)
 }
 
-/// What differs between two answers of the same content.
-#[derive(Serialize)]
-struct Fresh {
-    timestamp: DateTime<Utc>,
-}
-
 async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
     let now = time::now();
     let caller = KeyCaller::of(&request)?;
     let quota = deps.admission.admit(&caller, Call::SyncUsers, now).await?;
     let query = UserQuery::parse(http::query(&request), deps.ledger.today(now))?;
     let page = deps.ledger.users_asked(&caller.workspace, &query, now).await?;
-    let mut answer = http::tagged(&request, &Fresh { timestamp: now }, &page);
+    let mut answer = http::tagged(&request, now, &page);
     quota.apply(&mut answer);
     Ok(answer)
 }

@@ -1,4 +1,4 @@
-//! `POST /webhooks/receive/{path+}`: takes in what any service delivers to an endpoint. Who it is,
+//! `POST /webhooks/receive/{proxy+}`: takes in what any service delivers to an endpoint. Who it is,
 //! its signature says.
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub fn function() -> Function {
 }
 
 async fn handle(deps: Arc<Deps>, request: Request) -> Answer {
-    let path = http::path(&request, "path");
+    let path = http::path(&request, "proxy");
     // As the service called it: host and protocol come from the gateway.
     let url = request.uri().to_string();
     let incoming = Incoming { headers: request.headers(), url: &url, body: http::bytes(&request) };

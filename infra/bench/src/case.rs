@@ -10,7 +10,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::KeyPair;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use shared::webhooks::Scheme;
 use tidegate::embedded::Embedded;
 
 use crate::{Error, bootstrap::Bootstrap};
@@ -137,6 +139,22 @@ pub fn open() -> Vec<Case> {
             calls: &[],
             is_route: true,
             event: always(request("GET", "/api/openapi.json", None, &Value::Null)),
+        },
+        Case {
+            function: "webhook-stripe",
+            floor: "floor-put-send",
+            calls: &["PutItem", "SendMessage"],
+            is_route: true,
+            event: Box::new(|number| {
+                let body = charge(number);
+                let mut event = request("POST", STRIPE_PATH, None, &Value::Null);
+                for (name, value) in &stripe_headers(&body) {
+                    event["headers"][name.as_str()] = json!(value.to_str().unwrap_or_default());
+                }
+                event["headers"]["content-type"] = json!("application/json");
+                event["body"] = json!(body);
+                event.to_string()
+            }),
         },
     ]
 }
@@ -326,6 +344,37 @@ fn user(number: usize, version: usize, today: DateTime<Utc>) -> Value {
         // Each version is newer than what is stored.
         "updated_at": signed_up_at + TimeDelta::milliseconds(version),
     })
+}
+
+/// What the bench has Stripe sign with.
+pub const STRIPE_SECRET: &str = "whsec_bench";
+/// Where Stripe's deliveries go.
+pub const STRIPE_PATH: &str = "/v1/billing/webhooks/stripe";
+
+/// Stripe's event of a charge: one that nobody told of before.
+pub fn charge(number: usize) -> String {
+    let now = Utc::now().timestamp();
+    json!({
+        "id": format!("evt_{number:08}_{now}"), "object": "event", "api_version": "2026-10-28.endive",
+        "created": now, "livemode": false, "pending_webhooks": 1, "type": "charge.succeeded",
+        "request": {"id": null, "idempotency_key": null},
+        "data": {"object": {
+            "id": format!("ch_{number:08}_{now}"), "object": "charge", "amount": 4900,
+            "amount_captured": 4900, "amount_refunded": 0, "captured": true, "created": now,
+            "currency": "usd", "customer": format!("cus_{number:08}"), "invoice": null, "livemode": false,
+            "metadata": {}, "paid": true, "payment_intent": format!("pi_{number:08}_{now}"),
+            "refunded": false, "status": "succeeded",
+            "billing_details": {"address": {"city": null, "country": "PT", "line1": null}, "name": null},
+            "payment_method_details": {"type": "card", "card": {"brand": "visa", "funding": "credit"}},
+        }},
+    })
+    .to_string()
+}
+
+/// The headers that prove such a delivery.
+pub fn stripe_headers(body: &str) -> HeaderMap {
+    let secret = STRIPE_SECRET.to_owned().into();
+    Scheme::Stripe.sign("", body.as_bytes(), "", &secret, Utc::now()).unwrap_or_default()
 }
 
 /// What an answer to an HTTP request says.

@@ -12,6 +12,7 @@ mod report;
 mod tables;
 mod tls;
 mod vault;
+mod webhooks;
 mod writers;
 
 use std::{
@@ -42,7 +43,7 @@ struct Arguments {
     /// Only a few iterations, and only the round trips count: keeps the bench itself from rotting.
     #[arg(long)]
     quick: bool,
-    /// Only these functions, `vault` or `ledger`.
+    /// Only these functions, `vault`, `ledger` or `webhooks`.
     #[arg(long, value_name = "FUNCTION", num_args = 1..)]
     only: Vec<String>,
     /// The ledger up to a million transactions, which takes minutes more.
@@ -90,7 +91,7 @@ async fn measure_all(arguments: &Arguments, directory: &Path) -> Result<bool, Er
         Effort { cold: arguments.cold, warm: arguments.warm, pairs: PAIRS, packages: true }
     };
     let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
-    let sections = ["vault", "ledger"];
+    let sections = ["vault", "ledger", "webhooks"];
     let mut wrong = Vec::new();
     if arguments.only.is_empty() || arguments.only.iter().any(|only| !sections.contains(&only.as_str())) {
         wrong.extend(functions(arguments, directory, effort).await?);
@@ -115,6 +116,11 @@ async fn measure_all(arguments: &Arguments, directory: &Path) -> Result<bool, Er
         println!("{}", ledger::table(&sizes));
         wrong.extend(ledger::wrong(&sizes));
     }
+    if wanted("webhooks") {
+        let run = webhooks::measure(directory, if arguments.quick { 60 } else { 3000 }).await?;
+        println!("{}", webhooks::table(&run));
+        wrong.extend(webhooks::wrong(&run));
+    }
     for line in &wrong {
         println!("Wrong: {line}");
     }
@@ -127,10 +133,11 @@ async fn functions(arguments: &Arguments, directory: &Path, effort: Effort) -> R
     let embedded = Embedded::memory().await?;
     let bundle = directory.join("authorities.pem");
     let acceptor = tls::acceptor(&bundle)?;
-    let endpoint = Endpoint::start(acceptor, Tables::memory(embedded.tables())?, issuer.keys()).await?;
+    let tables = Tables::memory(embedded.tables())?;
+    let endpoint = Endpoint::start(acceptor, tables, issuer.keys(), case::STRIPE_SECRET.to_owned()).await?;
     let mut variables = HashMap::from([
         ("SSL_CERT_FILE".to_owned(), bundle.display().to_string()),
-        ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint.url.clone()),
+        ("AWS_ENDPOINT_URL".to_owned(), endpoint.url.clone()),
     ]);
     variables.extend(Issuer::variables(&endpoint.url));
     let bootstraps = match &arguments.bootstraps {

@@ -18,6 +18,9 @@ const WRITE_UNITS: f64 = 0.625;
 /// `DynamoDB` on demand, a million read request units; not checked either.
 const READ_UNITS: f64 = 0.125;
 
+/// SQS, a million requests of a standard queue; not checked either.
+const SQS_REQUESTS: f64 = 0.40;
+
 /// Memory that buys one whole processor of Lambda.
 const MEMORY_MB_OF_A_PROCESSOR: f64 = 1769.0;
 /// What a function waits for an answer of `DynamoDB` in the same region; an assumption, as
@@ -31,6 +34,7 @@ pub struct Price {
     pub lambda: f64,
     pub http_api: f64,
     pub dynamodb: f64,
+    pub sqs: f64,
 }
 
 impl Price {
@@ -42,16 +46,18 @@ impl Price {
         let waits: f64 = comparison.calls.iter().map(|_| DYNAMODB_WAIT.as_secs_f64()).sum();
         let billed_ms = ((comparison.function.warm_cpu.as_secs_f64() / share + waits) * 1e3).ceil();
         let (reads, writes) = units(comparison);
+        let messages = comparison.calls.iter().filter(|call| call.operation == "SendMessage");
         Self {
             billed_ms,
             lambda: LAMBDA_REQUESTS + memory / 1024.0 * billed_ms * 1e3 * LAMBDA_GB_SECOND,
             http_api: if case.is_route { HTTP_API_REQUESTS } else { 0.0 },
             dynamodb: reads * READ_UNITS + writes * WRITE_UNITS,
+            sqs: messages.map(|_| SQS_REQUESTS).sum(),
         }
     }
 
     pub fn total(&self) -> f64 {
-        self.lambda + self.http_api + self.dynamodb
+        self.lambda + self.http_api + self.dynamodb + self.sqs
     }
 }
 

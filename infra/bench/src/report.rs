@@ -96,6 +96,7 @@ pub fn prices(results: &Results, memory_mb: u32) -> String {
         "Lambda",
         "HTTP API",
         "DynamoDB",
+        "SQS",
         "a million calls",
     ])];
     for (case, comparison) in results {
@@ -111,6 +112,7 @@ pub fn prices(results: &Results, memory_mb: u32) -> String {
             dollars(price.lambda),
             dollars(price.http_api),
             dollars(price.dynamodb),
+            dollars(price.sqs),
             dollars(price.total()),
         ]);
     }

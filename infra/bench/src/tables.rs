@@ -11,7 +11,7 @@ use crate::Error;
 /// One request a function made.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// `GetItem` and so on, or `keys` for the issuer's signing keys.
+    /// `GetItem` and so on, also of other services, or `keys` for the issuer's signing keys.
     pub operation: String,
     /// Its body.
     pub request: Value,
@@ -21,6 +21,13 @@ pub struct Call {
     pub write_units: f64,
     /// How it was refused, if it was: the exception's name, or why a transaction was canceled.
     pub refusal: Option<String>,
+}
+
+impl Call {
+    /// One that takes no capacity of a table.
+    pub fn outside_of_tables(operation: &str, request: Value) -> Self {
+        Self { operation: operation.to_owned(), request, read_units: 0.0, write_units: 0.0, refusal: None }
+    }
 }
 
 /// The template's tables, in memory.

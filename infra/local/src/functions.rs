@@ -39,15 +39,15 @@ pub fn registry() -> Registry {
         ("sync-revenue", sync_revenue::function()),
         ("sync-users", sync_users::function()),
         ("vault-rewrap", vault_rewrap::function()),
+        ("webhook-devops", webhook_devops::function()),
+        ("webhook-github", webhook_github::function()),
+        ("webhook-shopify", webhook_shopify::function()),
+        ("webhook-stripe", webhook_stripe::function()),
         ("webhook-heal", webhook_heal::function()),
         ("webhook-process", webhook_process::function()),
         ("webhook-sweep", webhook_sweep::function()),
         ("webhook-receive", webhook_receive::function()),
         ("webhooks", webhooks::function()),
-        ("webhook-devops", webhook_devops::function()),
-        ("webhook-github", webhook_github::function()),
-        ("webhook-shopify", webhook_shopify::function()),
-        ("webhook-stripe", webhook_stripe::function()),
     ])
 }
 

@@ -52,7 +52,7 @@ pub enum Outcome {
     Updated,
     /// It was just so already.
     Unchanged,
-    /// What is stored is newer; nothing changes.
+    /// What is stored is newer; it goes into the history, so it changes totals of past days at most.
     Stale,
     /// It needs counters beyond [`COUNTERS_MAX`]; nothing changes.
     Rejected,

@@ -91,13 +91,6 @@ impl Entity for User {
     }
 }
 
-/// Counter of users.
-pub(super) const TOTAL: &str = "total";
-/// Prefix of the counters of users by role.
-pub(super) const ROLE: &str = "role:";
-/// Prefix of the counters of users by status.
-pub(super) const STATUS: &str = "status:";
-
 /// An address with one `@`. Whether mail arrives there, only mail can tell.
 fn email(value: &Value) -> Result<String, String> {
     let text = text(3, 254)(value).unwrap_or_default();

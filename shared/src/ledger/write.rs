@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    iter,
     time::Duration,
 };
 
@@ -101,7 +102,8 @@ impl Ledger {
         workspace: &Workspace,
         mut group: Group<E>,
     ) -> Result<Applied<E>, Error> {
-        let mut pauses = store::backoff();
+        // A busy shard says nothing of the next one, so the first pause is none.
+        let mut pauses = iter::once(Duration::ZERO).chain(store::backoff());
         let mut shard = id::random_below(SHARDS);
         let mut lost = Vec::new();
         loop {

@@ -44,17 +44,17 @@
 //!   batch shares; so 80 to 400 changes a second, steady, in one workspace, and more once
 //!   DynamoDB splits the partition by sort key. Users are a slow stream, and standing together
 //!   is what lets totals and a page be one read. Within the partition no single row is hot:
-//!   counters have [`SHARDS`] rows a day.
+//!   counters have [`USER_SHARDS`] rows a day.
 //! - Other entities stand in [`BUCKETS`] partitions a kind and their totals in [`SHARDS`] a
 //!   workspace. A change is 2 units for the entity, 2 for its earlier version and 2 for each row
 //!   of totals, of which a transaction of many shares three or four: some 1,000 changes a second
 //!   a workspace from the start. A partition that stays hot is split by DynamoDB, totals by
-//!   sort key, until a single row of the sum takes 500 transactions a second: 4,000 with the
-//!   eight of them, of up to 96 changes each.
+//!   sort key, until a single row of the sum takes 500 transactions a second: 16,000 with all of
+//!   them, of up to 96 changes each.
 //! - A row of totals has 400 KB. Names of tallies are counted in `NAMES#<w>` before they are used,
 //!   and a change that would need more than [`COUNTERS_MAX`](crate::ledger::COUNTERS_MAX) in a book
 //!   is rejected: that is some 300 plans with the statuses and currencies that they come in. No row
-//!   then has more than 350 KB, and one such read of all shards 2.8 MB.
+//!   then has more than 350 KB, and one such read of all shards 11 MB, of the 16 MB that DynamoDB answers at once.
 //! - `TOP#<w>#<currency>` takes 2 units for each performer whom a transaction moves: 500 a
 //!   second in one currency.
 //! - `DUE#<bucket>`: 4,000 units a second over all workspaces, for subscriptions only.
@@ -80,7 +80,11 @@ use super::{Item, s};
 use crate::identity::Workspace;
 
 /// Rows that share a counter's load. A read sums them.
-pub(crate) const SHARDS: u8 = 8;
+pub(crate) const SHARDS: u8 = 32;
+
+/// The same of the counters of users, a slow stream: they stand before the first users, and all of
+/// them are read with every page.
+pub(crate) const USER_SHARDS: u8 = 8;
 
 /// Partitions that share the load of one kind of entity in a workspace.
 pub(crate) const BUCKETS: u8 = 4;
@@ -158,7 +162,7 @@ impl Key {
     /// A shard of a row of totals.
     pub(crate) fn total(workspace: &Workspace, book: Book, counter: Counter, shard: u8) -> Self {
         let sk = match (book, counter) {
-            (Book::Users, counter) => return Self::user_counter(workspace, counter, shard),
+            (Book::Users, counter) => return Self::user_counter(workspace, counter, shard % USER_SHARDS),
             (book, Counter::Day(day)) => format!("{}#DAY#{day}", book.name()),
             (book, Counter::Month(first)) => format!("{}#MONTH#{}", book.name(), first.format("%Y-%m")),
             (book, Counter::Sum) => format!("{}#SUM", book.name()),

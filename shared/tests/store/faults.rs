@@ -35,8 +35,7 @@ pub enum Fault {
 /// Says what happens to the n-th transaction, given its text.
 type Faults = dyn Fn(usize, &str) -> Fault + Send + Sync;
 
-/// Stands between the SDK and its HTTP client, and counts transactions, or calls of another
-/// operation.
+/// Stands between the SDK and its HTTP client, and counts transactions.
 #[derive(Clone)]
 pub struct Line {
     inner: SharedHttpClient,
@@ -65,16 +64,17 @@ impl Line {
         sdk: SdkConfig,
         faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
     ) -> (SdkConfig, Arc<Counts>) {
-        Self::on("DynamoDB_20120810.TransactWriteItems", sdk, faults)
+        Self::of("DynamoDB_20120810.TransactWriteItems", sdk, faults)
     }
 
-    /// The same for calls of another operation.
-    pub fn on(
+    /// The same for another operation, by its `X-Amz-Target`.
+    pub fn of(
         operation: &'static str,
         sdk: SdkConfig,
         faults: impl Fn(usize, &str) -> Fault + Send + Sync + 'static,
     ) -> (SdkConfig, Arc<Counts>) {
-        let (inner, counts) = (sdk.http_client().unwrap(), Arc::<Counts>::default());
+        let counts = Arc::<Counts>::default();
+        let inner = sdk.http_client().unwrap();
         let line = Self { inner, operation, faults: Arc::new(faults), counts: Arc::clone(&counts) };
         (sdk.into_builder().http_client(SharedHttpClient::new(line)).build(), counts)
     }

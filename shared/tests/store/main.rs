@@ -6,6 +6,7 @@ mod activity;
 mod counters;
 mod credentials;
 mod due;
+mod endpoints;
 mod faults;
 mod handlers;
 mod integrations;

@@ -209,7 +209,7 @@ async fn of_parallel_deliveries_each_event_is_stored_once() {
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_one_delivery() {
     let embedded = Embedded::memory().await.unwrap();
-    let (sdk, counts) = Line::on("DynamoDB_20120810.PutItem", embedded.sdk(), |nth, _| {
+    let (sdk, counts) = Line::of("DynamoDB_20120810.PutItem", embedded.sdk(), |nth, _| {
         if nth == 0 { Fault::AnswerLost } else { Fault::None }
     });
     let webhooks = Webhooks::load(&env(), &sdk).unwrap();
@@ -228,7 +228,7 @@ async fn what_ended_is_not_there_even_before_it_is_deleted() {
     assert_eq!(world.all(&Filter::default(), 10, before).await.len(), 1);
     assert!(matches!(world.webhooks.get(&acme(), &id, after).await, Err(Error::NotFound(_))));
     assert!(world.webhooks.batch_get(&acme(), &[&id], after).await.unwrap().is_empty());
-    assert!(world.webhooks.statuses(&acme(), &[&id], after).await.unwrap().is_empty());
+    assert!(world.webhooks.heads(&acme(), &[&id], after).await.unwrap().is_empty());
     assert!(world.all(&Filter::default(), 10, after).await.is_empty());
 
     assert_eq!(world.accept("1", b"new", after).await.outcome, Outcome::Accepted, "it is a new one");

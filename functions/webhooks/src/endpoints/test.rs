@@ -16,5 +16,6 @@ pub async fn handle(deps: &Deps, request: &Request) -> Answer {
     http::body(request)?.finish().map_err(Error::Invalid)?;
     let endpoint = deps.endpoints.read(&person.workspace, &id).await?;
     let accepted = deps.inbox.test(&person.workspace, &endpoint, time::now()).await?;
+    deps.endpoints.tested(&person, &endpoint, &accepted.id, time::now()).await?;
     Ok(http::ok(&accepted))
 }

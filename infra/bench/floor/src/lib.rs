@@ -1,19 +1,21 @@
-//! The floor: a Lambda function written by hand that does the `DynamoDB` calls of one of ours and
-//! nothing else, with the SDK as it comes. Which calls those are it reads once, at its start, from
+//! The floor: a Lambda function written by hand that does the `DynamoDB` and SQS calls of one of ours
+//! and nothing else, with the SDK as it comes. Which calls those are it reads once, at its start, from
 //! `FLOOR_CALLS`: the bench puts there what it saw our function send.
 //!
 //! Every binary names the operations it is built with, so that none carries the code of another.
 
-use std::{collections::HashMap, env, fs, pin::Pin};
+use std::{collections::HashMap, env, fs, pin::Pin, sync::OnceLock};
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::{
     Client,
+    primitives::Blob,
     types::{
         AttributeValue, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
         TransactWriteItem, Update,
     },
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -21,8 +23,15 @@ use sha2::{Digest, Sha256};
 /// Any failure of the floor.
 pub type Error = lambda_runtime::Error;
 
-/// One `DynamoDB` call, ready to be sent again and again.
-pub type Call = Box<dyn Fn(&Client) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> + Send + Sync>;
+/// One call, ready to be sent again and again.
+pub type Call =
+    Box<dyn Fn(&Clients) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> + Send + Sync>;
+
+/// What calls are made with.
+pub struct Clients {
+    dynamodb: Client,
+    sdk: SdkConfig,
+}
 
 /// Reads a call from the request our function sent.
 pub type Read = fn(&Request) -> Result<Call, Error>;
@@ -43,15 +52,16 @@ pub async fn serve(operations: &[(&str, Read)]) -> Result<(), Error> {
             read(&Request(&call["request"])).map_err(|error| format!("{operation}: {error}").into())
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let clients = Clients { dynamodb: Client::new(&sdk), sdk };
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
-        let (client, calls) = (&client, &calls);
+        let (clients, calls) = (&clients, &calls);
         async move {
             if let Some(key) = event.payload["headers"]["x-api-key"].as_str() {
                 std::hint::black_box(Sha256::digest(key));
             }
             for call in calls {
-                call(client).await?;
+                call(clients).await?;
             }
             Ok::<_, Error>(answer())
         }
@@ -78,8 +88,9 @@ pub fn get_item(request: &Request) -> Result<Call, Error> {
     let consistent = request.flag("ConsistentRead");
     let projection = request.text("ProjectionExpression");
     let names = request.names();
-    Ok(Box::new(move |client| {
-        let call = client
+    Ok(Box::new(move |clients| {
+        let call = clients
+            .dynamodb
             .get_item()
             .set_table_name(table.clone())
             .set_key(key.clone())
@@ -110,8 +121,8 @@ pub fn batch_get_item(request: &Request) -> Result<Call, Error> {
             .build()?;
         tables.insert(table.clone(), wanted);
     }
-    Ok(Box::new(move |client| {
-        let call = client.batch_get_item().set_request_items(Some(tables.clone()));
+    Ok(Box::new(move |clients| {
+        let call = clients.dynamodb.batch_get_item().set_request_items(Some(tables.clone()));
         Box::pin(async move {
             call.send().await?;
             Ok(())
@@ -141,8 +152,9 @@ pub fn query(request: &Request) -> Result<Call, Error> {
     let (forward, consistent) = (request.flag("ScanIndexForward"), request.flag("ConsistentRead"));
     let limit = request.0["Limit"].as_i64().map(i32::try_from).transpose()?;
     let start = request.attributes("ExclusiveStartKey")?;
-    Ok(Box::new(move |client| {
-        let call = client
+    Ok(Box::new(move |clients| {
+        let call = clients
+            .dynamodb
             .query()
             .set_table_name(table.clone())
             .set_index_name(index.clone())
@@ -177,8 +189,9 @@ pub fn put_item(request: &Request) -> Result<Call, Error> {
     let condition = request.text("ConditionExpression");
     let (names, values) = (request.names(), request.attributes("ExpressionAttributeValues")?);
     let (returned, on_failure) = (request.returned(), request.returned_on_failure());
-    Ok(Box::new(move |client| {
-        let call = client
+    Ok(Box::new(move |clients| {
+        let call = clients
+            .dynamodb
             .put_item()
             .set_table_name(table.clone())
             .set_item(item.clone())
@@ -210,8 +223,9 @@ pub fn update_item(request: &Request) -> Result<Call, Error> {
     let (update, condition) = (request.text("UpdateExpression"), request.text("ConditionExpression"));
     let (names, values) = (request.names(), request.attributes("ExpressionAttributeValues")?);
     let (returned, on_failure) = (request.returned(), request.returned_on_failure());
-    Ok(Box::new(move |client| {
-        let call = client
+    Ok(Box::new(move |clients| {
+        let call = clients
+            .dynamodb
             .update_item()
             .set_table_name(table.clone())
             .set_key(key.clone())
@@ -244,8 +258,24 @@ pub fn transact_write_items(request: &Request) -> Result<Call, Error> {
             Ok(TransactWriteItem::builder().set_put(put).set_update(update).build())
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    Ok(Box::new(move |client| {
-        let call = client.transact_write_items().set_transact_items(Some(items.clone()));
+    Ok(Box::new(move |clients| {
+        let call = clients.dynamodb.transact_write_items().set_transact_items(Some(items.clone()));
+        Box::pin(async move {
+            call.send().await?;
+            Ok(())
+        })
+    }))
+}
+
+/// Reads a `SendMessage`.
+pub fn send_message(request: &Request) -> Result<Call, Error> {
+    request.only(&["QueueUrl", "MessageBody"])?;
+    let (queue, body) = (request.text("QueueUrl"), request.text("MessageBody"));
+    // Made here, so that only who sends messages carries the client.
+    let client = OnceLock::new();
+    Ok(Box::new(move |clients| {
+        let client = client.get_or_init(|| aws_sdk_sqs::Client::new(&clients.sdk));
+        let call = client.send_message().set_queue_url(queue.clone()).set_message_body(body.clone());
         Box::pin(async move {
             call.send().await?;
             Ok(())
@@ -293,7 +323,7 @@ fn update(request: &Request) -> Result<Update, Error> {
         .build()?)
 }
 
-/// A `DynamoDB` request as it went over the wire.
+/// A request as it went over the wire.
 pub struct Request<'a>(&'a Value);
 
 impl Request<'_> {
@@ -359,6 +389,7 @@ fn attribute(value: &Value) -> Result<AttributeValue, Error> {
     Ok(match kind.as_str() {
         "S" => AttributeValue::S(text()?),
         "N" => AttributeValue::N(text()?),
+        "B" => AttributeValue::B(Blob::new(STANDARD.decode(text()?)?)),
         "BOOL" => AttributeValue::Bool(value.as_bool().ok_or("not a truth value")?),
         "NULL" => AttributeValue::Null(true),
         "SS" => AttributeValue::Ss(texts()?),

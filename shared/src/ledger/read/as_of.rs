@@ -58,7 +58,7 @@ pub struct RevenueAsOf {
 }
 
 impl Ledger {
-    /// Revenue as of the end of a day. 16 queries at once.
+    /// Revenue as of the end of a day. 64 queries.
     pub async fn revenue_as_of(
         &self,
         workspace: &Workspace,
@@ -76,7 +76,7 @@ impl Ledger {
         })
     }
 
-    /// Commissions as of the end of a day. 16 queries at once.
+    /// Commissions as of the end of a day. 64 queries.
     pub async fn commissions_as_of(
         &self,
         workspace: &Workspace,

@@ -126,7 +126,7 @@ impl HistoryQuery {
 }
 
 impl Ledger {
-    /// A series of up to 366 days. 16 queries at once, 2 of users.
+    /// A series of up to 366 days. 64 queries, 2 of users.
     pub async fn history(&self, workspace: &Workspace, query: &HistoryQuery) -> Result<History, Error> {
         let HistoryQuery { metric, window, policy, currency } = *query;
         let book = match metric {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{Datelike, NaiveDate};
-use futures::future::{try_join, try_join_all};
+use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 
 use super::{Window, totals::Totals};
 use crate::{
@@ -67,11 +67,15 @@ impl Line {
     }
 }
 
+/// Queries of one line under way at the same time: each takes a connection of its own, and a cold
+/// function has to open them.
+const CONCURRENT: usize = 16;
+
 /// A day before all times that are accepted, in any time zone.
 const BEGINNING: NaiveDate = NaiveDate::from_ymd_opt(1969, 1, 1).unwrap();
 
 impl Ledger {
-    /// A book's line up to a window's end, with each of its days. 16 queries at once, 2 where the
+    /// A book's line up to a window's end, with each of its days. 64 queries, 2 where the
     /// book has one partition: months before the window's first, and days since.
     pub(super) async fn line(
         &self,
@@ -95,7 +99,7 @@ impl Ledger {
         Ok(line)
     }
 
-    /// Only what had its day in a window. 8 queries at once.
+    /// Only what had its day in a window. 32 queries.
     pub(super) async fn days(
         &self,
         workspace: &Workspace,
@@ -108,7 +112,7 @@ impl Ledger {
         Ok(line)
     }
 
-    /// What is so now. One batch read of 8 rows.
+    /// What is so now. One batch read of 32 rows.
     pub(super) async fn sum(&self, workspace: &Workspace, book: Book) -> Result<Totals, Error> {
         let keys = (0..SHARDS).map(|shard| Key::total(workspace, book, Counter::Sum, shard).item());
         let mut totals = Totals::default();
@@ -132,8 +136,11 @@ impl Ledger {
             let from = Key::total(workspace, book, from, shard);
             async move { self.rows_between(&from.pk, &from.sk, &to.sk).await }
         });
-        let rows = try_join_all(queries).await?.into_iter().flatten();
-        let counters = rows.filter_map(|row| Some((book.counter(row.get("sk")?.as_s().ok()?)?, row)));
+        let rows: Vec<_> = stream::iter(queries).buffered(CONCURRENT).try_collect().await?;
+        let counters = rows
+            .into_iter()
+            .flatten()
+            .filter_map(|row| Some((book.counter(row.get("sk")?.as_s().ok()?)?, row)));
         Ok(counters.filter(|(counter, _)| *counter < to).collect())
     }
 

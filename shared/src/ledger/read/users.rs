@@ -2,17 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use futures::future::try_join;
 use serde::Serialize;
 
 use super::{
-    super::{
-        Ledger,
-        counter::Tally,
-        users::{ROLE, STATUS, TOTAL, User},
-    },
+    super::{Ledger, counter::Tally, users::User},
     UserQuery, Window,
     query::WINDOW_DAYS,
     totals::{self, Totals},
@@ -22,7 +17,7 @@ use crate::{
     identity::Workspace,
     store::{
         self, Item, cursor,
-        key::{self, Counter, Key, SHARDS, USER_SUMS_END, USERS_END},
+        key::{self, Counter, Key, USER_SHARDS, USER_SUMS_END, USERS_END},
         number, s, unavailable,
     },
     time,
@@ -92,7 +87,7 @@ impl Ledger {
         let today = self.today(now);
         let recent = Window { from: today - Days::new(RECENT_DAYS - 1), to: today + Days::new(1) };
         let first_month = Key::user_counter(workspace, Counter::month_of(recent.from), 0);
-        let counter_rows = u64::from(SHARDS) * (RECENT_MONTHS + 1);
+        let counter_rows = u64::from(USER_SHARDS) * (RECENT_MONTHS + 1);
         let (counters, users, more) = match cursor {
             None => {
                 let (rows, more) = self.range(&first_month, USERS_END, counter_rows + limit + 1).await?;
@@ -115,9 +110,9 @@ impl Ledger {
                 row.keys().filter_map(move |name| Some((joined_on(*counter, name)?, row, name)))
             })
             .filter(|(day, ..)| recent.contains(*day))
-            .map(|(_, row, name)| number::<i64>(row, name))
+            .map(|(_, row, name)| number::<i128>(row, name))
             .sum();
-        let totals = totals(&counters, |counter| counter == Counter::Sum, recent_signups);
+        let totals = totals_of(&tallied(&counters, |counter| counter == Counter::Sum), recent_signups);
         page(totals, users, limit, more, "id", |id| cursor::encode(workspace, LIST, id))
     }
 
@@ -162,7 +157,7 @@ impl Ledger {
             .set_exclusive_start_key(start_key);
         let first_day = Key::user_counter(workspace, Counter::Day(window.from), 0);
         let end = Key::user_counter(workspace, Counter::Day(window.to), 0);
-        let counter_rows = u64::from(SHARDS) * WINDOW_DAYS;
+        let counter_rows = u64::from(USER_SHARDS) * WINDOW_DAYS;
         let ((counters, _), list) = try_join(self.range(&first_day, &end.sk, counter_rows), async {
             list.send().await.map_err(unavailable)
         })
@@ -170,12 +165,9 @@ impl Ledger {
         let in_window = |counter| matches!(counter, Counter::Day(day) if window.contains(day));
         let recent = window.recent();
         let counters = split(counters).0;
-        let recent_signups = counters
-            .iter()
-            .filter(|(counter, _)| matches!(counter, Counter::Day(day) if recent.contains(*day)))
-            .map(|(_, row)| number::<i64>(row, TOTAL))
-            .sum();
-        let totals = totals(&counters, in_window, recent_signups);
+        let recently = |counter| matches!(counter, Counter::Day(day) if recent.contains(day));
+        let recent_signups = tallied(&counters, recently).get(Tally::Users);
+        let totals = totals_of(&tallied(&counters, in_window), recent_signups);
         let users = list.items.unwrap_or_default();
         page(totals, users, limit, false, "gsi1sk", |place| cursor::encode(workspace, LIST, place))
     }
@@ -199,27 +191,13 @@ impl Ledger {
     }
 }
 
-/// Sums up all counters of the rows that `counts` picks.
-fn totals(counters: &[(Counter, Item)], counts: impl Fn(Counter) -> bool, recent_signups: i64) -> UserTotals {
-    let mut sums = BTreeMap::<&str, i64>::new();
+/// What the rows that `counts` picks say together.
+fn tallied(counters: &[(Counter, Item)], counts: impl Fn(Counter) -> bool) -> Totals {
+    let mut totals = Totals::default();
     for (_, row) in counters.iter().filter(|(counter, _)| counts(*counter)) {
-        for name in row.keys().filter(|name| matches!(row[*name], AttributeValue::N(_))) {
-            *sums.entry(name).or_default() += number::<i64>(row, name);
-        }
+        totals.add_tallies(row);
     }
-    let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
-    let by = |prefix: &str| {
-        sums.iter()
-            .filter(|(_, sum)| **sum > 0)
-            .filter_map(|(name, sum)| Some((name.strip_prefix(prefix)?.to_owned(), count(*sum))))
-            .collect()
-    };
-    UserTotals {
-        total_users: count(sums.get(TOTAL).copied().unwrap_or_default()),
-        users_by_role: by(ROLE),
-        users_by_status: by(STATUS),
-        recent_signups: count(recent_signups),
-    }
+    totals
 }
 
 /// The totals that these tallies are.

@@ -1,5 +1,7 @@
 //! Taking in what comes to an endpoint.
 
+use std::sync::Arc;
+
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
@@ -71,7 +73,7 @@ impl Inbox {
 
     async fn take(
         &self,
-        found: std::sync::Arc<Receiving>,
+        found: Arc<Receiving>,
         via: Via,
         incoming: Incoming<'_>,
         now: DateTime<Utc>,
@@ -128,14 +130,13 @@ fn event(endpoint: &Endpoint, id: &str, now: DateTime<Utc>) -> (HeaderMap, Vec<u
     };
     let told = [(&settings.event_id_header, id), (&settings.event_type_header, KIND)];
     let told = told.iter().filter_map(|(name, value)| Some((name.as_deref()?, *value)));
-    let (form, body) = match settings.scheme {
-        Scheme::Twilio { .. } => (true, format!("MessageSid={id}&MessageStatus=test")),
-        _ => {
-            let data = json!({"endpoint": endpoint.id});
-            let event =
-                json!({"id": id, "object": "event", "type": KIND, "created": now.timestamp(), "data": data});
-            (false, event.to_string())
-        }
+    let form = matches!(settings.scheme, Scheme::Twilio { .. });
+    let body = if form {
+        format!("MessageSid={id}&MessageStatus=test")
+    } else {
+        let data = json!({"endpoint": endpoint.id});
+        let (object, created) = ("event", now.timestamp());
+        json!({"id": id, "object": object, "type": KIND, "created": created, "data": data}).to_string()
     };
     let content_type = if form { "application/x-www-form-urlencoded" } else { "application/json" };
     let pairs = usual.into_iter().chain(told).chain([(CONTENT_TYPE.as_str(), content_type)]);

@@ -90,10 +90,9 @@ impl Keyring {
         };
         let mut faults = Vec::new();
         for (at, value) in values.iter().enumerate() {
-            let text = secret(value, scheme).and_then(|text| match self.holds(&text) {
-                false => Ok(text),
-                true => Err("is there already".to_owned()),
-            });
+            let new = |text: &SecretString| !self.holds(text);
+            let text = secret(value, scheme)
+                .and_then(|text| if new(&text) { Ok(text) } else { Err("is there already".to_owned()) });
             match text {
                 Ok(text) => {
                     let id = id::generate("whs", now);

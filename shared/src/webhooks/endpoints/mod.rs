@@ -198,9 +198,10 @@ impl Endpoints {
             updated_at: now,
             updated_by: person.subject.clone(),
         };
-        let sealed = match endpoint.secrets.is_empty() {
-            true => None,
-            false => Some(self.seal(workspace, &endpoint.id, 1, &keyring, now).await?),
+        let sealed = if endpoint.secrets.is_empty() {
+            None
+        } else {
+            Some(self.seal(workspace, &endpoint.id, 1, &keyring, now).await?)
         };
         let row = Row { endpoint, sealed_version: u64::from(sealed.is_some()) };
         let Endpoint { id, settings, .. } = &row.endpoint;
@@ -326,6 +327,19 @@ impl Endpoints {
         } else {
             Err(superseded(self.get(workspace, id).await?.endpoint))
         }
+    }
+
+    /// Notes that a person sent an endpoint an event.
+    pub async fn tested(
+        &self,
+        person: &Person,
+        endpoint: &Endpoint,
+        event: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let detail = json!({"event": event});
+        let note = self.activity.record(person, "webhook_endpoint.tested", &endpoint.id, detail, now)?;
+        self.transact(vec![note]).await.map(|_| ())
     }
 
     /// An endpoint. One read.

@@ -102,18 +102,17 @@ impl Paths {
     /// What receives at `path`; not found while it is not active.
     pub async fn find(&self, path: &str, now: DateTime<Utc>) -> Result<Arc<Receiving>, Error> {
         let held = self.remembered().get(path).cloned();
-        let found = match held {
-            Some(held) if now < held.read_at + FRESH => held,
+        match held {
+            Some(held) if now < held.read_at + FRESH => Ok(held),
             held => match (self.read(path, held.as_deref(), now).await, held) {
                 (Err(error @ Error::Unavailable(..)), Some(held)) if now < held.read_at + OUTAGE => {
                     let causes = error.causes();
                     tracing::warn!(endpoint = held.endpoint.id, causes, "an older state is used: {error}");
-                    held
+                    Ok(held)
                 }
-                (read, _) => read?,
+                (read, _) => read,
             },
-        };
-        if found.endpoint.settings.active { Ok(found) } else { Err(Error::NotFound("endpoint")) }
+        }
     }
 
     /// Whether a delivery may pass; with it the endpoint as it was found to be at last.
@@ -155,7 +154,8 @@ impl Paths {
     ) -> Result<Arc<Receiving>, Error> {
         // A change between the reads of path and secrets shows as two versions.
         for pause in store::backoff().take(3) {
-            let Some(PathRow { workspace, row }) = self.row(path).await? else {
+            let row = self.row(path).await?.filter(|found| found.row.endpoint.settings.active);
+            let Some(PathRow { workspace, row }) = row else {
                 self.remembered().remove(path);
                 return Err(Error::NotFound("endpoint"));
             };

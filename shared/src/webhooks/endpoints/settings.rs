@@ -103,7 +103,7 @@ impl Settings {
         let replaced = |name: &str| patch.contains_key(name);
         if patch.get("scheme").is_some_and(|word| *word != self.scheme.word()) {
             // They belong to the other scheme.
-            OPTIONS.iter().for_each(|name| drop(map.remove(*name)));
+            map.retain(|name, _| !OPTIONS.contains(&name.as_str()));
         }
         let usual = [HmacScheme::BODY, HmacScheme::TIMESTAMP_AND_BODY];
         let is_usual =
@@ -151,7 +151,9 @@ fn scheme(fields: &mut Fields, kind: Kind) -> Scheme {
 
 /// Of which scheme they are was not understood, so nothing can be said of these.
 fn ignored(fields: &mut Fields) -> Scheme {
-    OPTIONS.iter().for_each(|name| drop(fields.optional(name, |value| Ok(value.clone()))));
+    for name in OPTIONS {
+        fields.optional(name, |_| Ok(()));
+    }
     Scheme::Stripe
 }
 

@@ -16,7 +16,7 @@ impl Webhooks {
     /// The sums of all that was counted of a source from the hour of `from` to now, by name: types
     /// as `t:<type>`, and what handlers count. One query, or one for each megabyte: a month has
     /// some 3,000 small rows at most.
-    pub async fn figures(
+    pub async fn counted(
         &self,
         workspace: &Workspace,
         source: Source,

@@ -248,7 +248,7 @@ impl Webhooks {
             }
             for ((_, source), (workspace, counters)) in stats {
                 let key = Key::stats(workspace, source.word(), now, shard);
-                writes.extend(self.counted(&key, &counters, now)?);
+                writes.extend(self.figures_update(&key, &counters, now)?);
             }
             match self.table.attempt(writes).await? {
                 (Transacted::Done, _) => return Ok(marked),
@@ -267,7 +267,7 @@ impl Webhooks {
     }
 
     /// The change of an hour's figures, if there is any.
-    fn counted(
+    fn figures_update(
         &self,
         key: &Key,
         counters: &BTreeMap<String, u64>,

@@ -146,7 +146,7 @@ async fn an_event_is_not_dead_before_the_dead_letter_queue_has_it() {
         let fault = move |_, _: &str| {
             if told.load(SeqCst) { Fault::Refused("AccessDeniedException") } else { Fault::None }
         };
-        Line::on("AmazonSQS.SendMessage", sdk, fault).0
+        Line::of("AmazonSQS.SendMessage", sdk, fault).0
     })
     .await;
     let bad = system.accept(shared::webhooks::Source::Stripe, "charge.failed", b"{").await;

@@ -109,7 +109,7 @@ async fn a_queue_that_fails_uses_up_no_chance_and_is_told_of() {
         let fault = move |_, _: &str| {
             if told.load(SeqCst) { Fault::Refused("AccessDeniedException") } else { Fault::None }
         };
-        Line::on("AmazonSQS.SendMessageBatch", sdk, fault).0
+        Line::of("AmazonSQS.SendMessageBatch", sdk, fault).0
     })
     .await;
     let wakes = [system.deployment("1").await, system.deployment("2").await];
