@@ -23,3 +23,4 @@ mod sync_users;
 mod webhooks_endpoints;
 mod webhooks_events;
 mod webhooks_receive;
+mod webhooks_process;

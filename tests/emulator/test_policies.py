@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
@@ -620,6 +621,113 @@ def webhooks_events(workspace: Workspace, event: str) -> None:
     workspace.admin("GET", "/api/webhooks/completeness")
 
 
+def hold(workspace: str, source: str, kind: str, body: bytes, wakes: int | None = None) -> str:
+    """Stores an event; one with `wakes` was due a minute ago and woken so often. In pieces if large."""
+    now = int(time.time())
+    event = f"evt_{uuid.uuid4().hex}"
+    pk = f"EVENT#{workspace}#{event}"
+    text = {"id": event, "source": source, "type": kind, "provider_id": event, "via": "delivery"}
+    text |= {"pk": pk, "sk": "EVENT", "status": "received", "encoding": "raw", "delivery": "probe"}
+    text["received_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    numbers = {"size": len(body), "attempts": 0, "revision": 1, "wakes": wakes or 0, "expires_at": now + 86400}
+    if wakes is not None:
+        text["gsi2pk"] = f"PENDING#{zlib.crc32(event.encode()) % 8}"
+        numbers["gsi2sk"] = now - 60
+    item: dict[str, Any] = {name: {"S": value} for name, value in text.items()}
+    item |= {name: {"N": str(value)} for name, value in numbers.items()}
+    item |= {"headers": {"L": []}, "log": {"L": []}}
+    dynamodb, table = client(ENDPOINT, "dynamodb"), physical("WebhooksTable")
+    if len(body) > 300 * 1024:
+        digest = hashlib.sha256(body).digest()[:8].hex()
+        item["body_digest"] = {"S": digest}
+        for number, start in enumerate(range(0, len(body), 350 * 1024)):
+            piece: dict[str, Any] = {"pk": {"S": pk}, "sk": {"S": f"BODY#{digest}#{number:02}"}}
+            piece["piece"] = {"B": body[start : start + 350 * 1024]}
+            dynamodb.put_item(TableName=table, Item=piece)
+    else:
+        item["body"] = {"B": body}
+    dynamodb.put_item(TableName=table, Item=item)
+    return event
+
+
+def worked_off(workspace: str, source: str, kind: str, body: Any, status: str = "processed") -> dict[str, Any]:
+    """Processes an event, and insists on what becomes of it; its row."""
+    event = hold(workspace, source, kind, body if isinstance(body, bytes) else json.dumps(body).encode())
+    message = {"messageId": "1", "body": json.dumps({"workspace": workspace, "event": event})}
+    answer = invoke("webhook-process", {"Records": [message]})
+    row = webhooks_row(f"EVENT#{workspace}#{event}", "EVENT")
+    if answer["batchItemFailures"] or row["status"]["S"] != status:
+        raise Failed(f"{source} {kind}: {answer} {row}")
+    return row
+
+
+def waiting(queue: str, which: str) -> int:
+    """How many messages a queue holds that are `Delayed` or, for the empty text, visible."""
+    sqs, name = client(ENDPOINT, "sqs"), f"ApproximateNumberOfMessages{which}"
+    read = sqs.get_queue_attributes(QueueUrl=physical(queue), AttributeNames=[name])
+    return int(read["Attributes"][name])
+
+
+def webhook_process() -> None:
+    """Processes events of each source, one of them late, one large, one unreadable, and one that has to wait."""
+    start_anew("webhook-process")
+    workspace = f"probe-{uuid.uuid4().hex}"
+
+    def stripe(kind: str, at: int, thing: dict[str, Any]) -> dict[str, Any]:
+        return {"id": "evt_1", "type": kind, "created": at, "livemode": False, "data": {"object": thing}}
+
+    charge = {"id": "ch_1", "object": "charge", "amount": 500, "amount_captured": 500, "amount_refunded": 0}
+    charge |= {"currency": "usd", "customer": "cus_1", "created": 1767268800, "status": "succeeded", "paid": True}
+    charge |= {"captured": True, "payment_intent": "pi_1", "invoice": None, "metadata": {}}
+    worked_off(workspace, "stripe", "charge.succeeded", stripe("charge.succeeded", 1767268800, charge))
+    price = {"id": "price_1", "nickname": "pro", "currency": "usd", "unit_amount": 1000, "recurring": {"interval": "month"}}
+    subscription = {"id": "sub_1", "object": "subscription", "customer": "cus_1", "currency": "usd"}
+    subscription |= {"created": 1767268800, "start_date": 1767268800, "items": {"data": [{"price": price, "quantity": 1}]}}
+    # The last one comes late.
+    for status, at in [("incomplete", 1767268800), ("active", 1767269200), ("trialing", 1767269000)]:
+        event = stripe("customer.subscription.updated", at, subscription | {"status": status})
+        worked_off(workspace, "stripe", "customer.subscription.updated", event)
+    worked_off(workspace, "github", "push", {"ref": "refs/heads/main", "repository": {"full_name": "a/b"}})
+    data = {"environment": "production", "version": "1", "status": "success"}
+    worked_off(workspace, "devops", "deployment", {"type": "deployment", "data": data})
+    worked_off(workspace, "devops", "backup", {"type": "backup", "data": "x" * 400_000})
+    order = {"id": 1, "financial_status": "paid", "total_price": "1.00", "currency": "USD", "note": "x" * 400_000}
+    row = worked_off(workspace, "shopify", "orders/paid", order | {"created_at": "2026-01-01T12:00:00Z"})
+    worked_off(workspace, "shopify", "customers/redact", {"customer": {"id": 2}, "orders_to_redact": [1]})
+    if webhooks_row(row["pk"]["S"], f"BODY#{row['body_digest']['S']}#00"):
+        raise Failed("not erased")
+    dead = waiting("WebhooksDeadQueue", "")
+    worked_off(workspace, "stripe", "charge.failed", b"{", status="dead")
+    if waiting("WebhooksDeadQueue", "") <= dead:
+        raise Failed("nobody is told of it")
+    # Who paid it, only Stripe could say, and nobody gave us a key.
+    lines = {"data": [{"id": "il_1", "amount": 500, "parent": {"type": "subscription_item_details"}}]}
+    parent = {"type": "subscription_details", "subscription_details": {"subscription": "sub_1"}}
+    invoice = {"id": "in_1", "object": "invoice", "customer": "cus_1", "currency": "usd", "status": "paid"}
+    invoice |= {"amount_paid": 500, "total": 500, "created": 1767268800, "lines": lines, "parent": parent}
+    delayed = waiting("WebhooksQueue", "Delayed")
+    row = worked_off(workspace, "stripe", "invoice.paid", stripe("invoice.paid", 1767268800, invoice), status="failed")
+    if "STRIPE_API_KEY" not in str(row["log"]):
+        raise Failed(f"it does not say what is missing: {row}")
+    if waiting("WebhooksQueue", "Delayed") <= delayed:
+        raise Failed("nobody wakes it again")
+
+
+def webhook_sweep() -> None:
+    """Wakes an event that was forgotten, and gives one up that ends its workers."""
+    workspace = f"probe-{uuid.uuid4().hex}"
+    body = json.dumps({"type": "backup"}).encode()
+    forgotten = hold(workspace, "devops", "backup", body, wakes=0)
+    deadly = hold(workspace, "devops", "backup", body, wakes=5)
+    swept = invoke("webhook-sweep", {})
+    if swept["woken"] < 1 or swept["dead"] < 1:
+        raise Failed(f"not found: {swept}")
+    taken(workspace, forgotten)
+    row = webhooks_row(f"EVENT#{workspace}#{deadly}", "EVENT")
+    if row["status"]["S"] != "dead" or "without a result" not in str(row["log"]):
+        raise Failed(f"not given up: {row}")
+
+
 def health() -> None:
     """Tells of each table."""
     call("GET", "/api/health", {}, None, 200)
@@ -630,6 +738,8 @@ def docs() -> None:
 
 
 PROBES: dict[str, Callable[[], None]] = {
+    "webhook-process": webhook_process,
+    "webhook-sweep": webhook_sweep,
     "integrations-test": integrations_test,
     "secrets-check": secrets_check,
     "settings": settings,

@@ -41,7 +41,7 @@ impl Endpoint {
         let sign = |text: &[u8]| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
             let tag = hmac::sign(&key, text);
-            tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            tag.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
         };
         match self.scheme {
             "stripe" => {

@@ -2,7 +2,8 @@
 //!
 //! The answer names the messages that must come again: those whose event could not be loaded or
 //! marked, and those that time was over for. An event that failed is no message that failed: its
-//! row says when it is tried again. A message that names no event goes to the dead-letter queue.
+//! row says when it is tried again. A message that names no event goes to the dead-letter queue;
+//! one that comes back from there, where it told an error, replays its event.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,6 +13,7 @@ use std::{
 
 use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use serde::{Deserialize, de::IgnoredAny};
 use shared::{
     lambda::{self, Env, EnvError, Function},
     time,
@@ -37,6 +39,14 @@ impl Deps {
     }
 }
 
+#[derive(Deserialize)]
+struct Message {
+    #[serde(flatten)]
+    wake: Wake,
+    /// In the dead-letter queue: why it is there.
+    error: Option<IgnoredAny>,
+}
+
 /// The function, for whichever engine hosts it.
 #[must_use]
 pub fn function() -> Function {
@@ -48,23 +58,33 @@ async fn handle(
     event: SqsEvent,
     deadline: Instant,
 ) -> Result<SqsBatchResponse, lambda::Error> {
+    let now = time::now();
     let mut answer = SqsBatchResponse::default();
     let mut messages = HashMap::<Wake, Vec<String>>::new();
     for record in event.records {
         let id = record.message_id.unwrap_or_default();
         let body = record.body.unwrap_or_default();
-        if let Ok(wake) = serde_json::from_str(&body) {
-            messages.entry(wake).or_default().push(id);
-        } else {
-            tracing::error!(message = id, "names no event");
-            if let Err(error) = deps.dead.put_text(body).await {
-                tracing::error!(message = id, causes = error.causes(), "stays in the queue: {error}");
+        let taken = match serde_json::from_str(&body) {
+            Ok(Message { wake, error: Some(_) }) => {
+                deps.processor.replay(&wake, now).await.map(|()| Some(wake))
+            }
+            Ok(Message { wake, error: None }) => Ok(Some(wake)),
+            Err(_) => {
+                tracing::error!(message = id, "names no event");
+                deps.dead.put_text(body).await.map(|()| None)
+            }
+        };
+        match taken {
+            Ok(Some(wake)) => messages.entry(wake).or_default().push(id),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(message = id, causes = error.causes(), "comes again: {error}");
                 answer.add_failure(id);
             }
         }
     }
     let wakes: HashSet<_> = messages.keys().cloned().collect();
-    for wake in deps.processor.process(wakes, time::now(), deadline - MARGIN).await {
+    for wake in deps.processor.process(wakes, now, deadline - MARGIN).await {
         messages.remove(&wake).into_iter().flatten().for_each(|id| answer.add_failure(id));
     }
     Ok(answer)

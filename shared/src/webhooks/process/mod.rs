@@ -40,7 +40,7 @@ use super::{
     handle::{Context, Effects, Failed, Handlers, handle},
     queue::{DELAY_MAX, DeadQueue, Queue, Wake},
     store::{
-        GRACE, Webhooks,
+        GRACE, Reopen, Webhooks,
         mark::{Became, Held, Mark, Marked, Once},
     },
     sweep::WAKES_MAX,
@@ -119,6 +119,14 @@ impl Processor {
             }
         }
         left
+    }
+
+    /// Sends an event that failed back to the start, as a person does who moves its message from
+    /// the dead-letter queue back. One conditional write.
+    pub async fn replay(&self, wake: &Wake, now: DateTime<Utc>) -> Result<(), Error> {
+        // What is no workspace has no events; whoever loads it says so.
+        let Ok(workspace) = wake.workspace.parse() else { return Ok(()) };
+        self.events.reopen(&workspace, &wake.event, Reopen::Failed, now).await.map(drop)
     }
 
     /// One time through all steps; the wake-ups of those that are not as they must be.

@@ -5,7 +5,10 @@ use serde_json::json;
 use shared::webhooks::{Source, Status};
 
 use super::{System, history, later, minute, now, stripe_event};
-use crate::ledger::{acme, ledger, rows};
+use crate::{
+    ledger::{acme, ledger, rows},
+    wire::Wire,
+};
 
 /// An invoice of a shape that does not name its payment, while nobody may ask Stripe for it.
 fn unlinked() -> serde_json::Value {
@@ -200,4 +203,43 @@ async fn a_large_body_is_processed_and_one_that_lost_a_piece_is_tried_again() {
     let row = system.rows(&format!("EVENT#acme#{}", torn.event)).await;
     let row = row.iter().find(|row| row["sk"].as_s().unwrap() == "EVENT").unwrap();
     assert_eq!(row["status"].as_s().unwrap(), "failed");
+}
+
+#[tokio::test]
+async fn a_message_moved_back_from_the_dead_letter_queue_replays_its_event_and_no_other() {
+    let system = System::new().await;
+    let [wake] = system.stripe(&[unlinked()]).await.try_into().unwrap();
+    let processed = system.deployment("1").await;
+    assert!(system.process(&[processed.clone()], now()).await.is_empty());
+    let mut time = now();
+    while system.event(&wake).await.status != Status::Dead {
+        assert!(system.process(std::slice::from_ref(&wake), time).await.is_empty());
+        time += TimeDelta::hours(8);
+    }
+    for wake in [&wake, &processed] {
+        system.processor.replay(wake, time).await.unwrap();
+    }
+    assert_eq!(system.event(&processed).await.status, Status::Processed);
+    let event = system.event(&wake).await;
+    assert_eq!((event.status, event.attempts), (Status::Received, 0), "{event:?}");
+    assert!(system.process(std::slice::from_ref(&wake), time).await.is_empty());
+    assert_eq!(system.event(&wake).await.attempts, 1, "it is tried again");
+}
+
+#[tokio::test]
+async fn ten_events_are_one_read_and_one_transaction() {
+    let wire = std::sync::OnceLock::new();
+    let system = System::over(|sdk| {
+        let (sdk, tap) = Wire::tap(sdk);
+        assert!(wire.set(tap).is_ok());
+        sdk
+    })
+    .await;
+    let mut wakes = Vec::new();
+    for n in 0..10 {
+        let push = json!({"id": n.to_string(), "repository": {"full_name": "acme/site"}});
+        wakes.push(system.accept(Source::Github, &format!("push-{n}"), push.to_string().as_bytes()).await);
+    }
+    assert!(system.process(&wakes, now()).await.is_empty());
+    assert_eq!(wire.get().unwrap().seen().calls, ["BatchGetItem", "TransactWriteItems"]);
 }
