@@ -72,13 +72,11 @@ impl HttpConnector for Connector {
                 Some(answered) => Some(answered.await?),
                 None => None,
             };
-            match answer.filter(|_| passes) {
-                Some(answer) => Ok(answer),
-                None => {
-                    reached.notify_one();
-                    std::future::pending().await
-                }
+            if let Some(answer) = answer.filter(|_| passes) {
+                return Ok(answer);
             }
+            reached.notify_one();
+            std::future::pending().await
         })
     }
 }

@@ -222,7 +222,7 @@ fn minute(minute: i64) -> i64 {
     at("2026-05-01T00:00:00Z").timestamp() + minute * 60
 }
 
-fn stripe_event(id: &str, kind: &str, at: i64, object: Value) -> Value {
+fn stripe_event(id: &str, kind: &str, at: i64, object: &Value) -> Value {
     json!({"id": id, "object": "event", "type": kind, "created": at, "livemode": false, "data": {"object": object}})
 }
 
@@ -274,7 +274,7 @@ fn history(customer: usize) -> Vec<Value> {
     let events = events.into_iter().enumerate();
     events
         .map(|(at, (kind, created, object))| {
-            stripe_event(&format!("evt_{customer}_{at}"), kind, created, object)
+            stripe_event(&format!("evt_{customer}_{at}"), kind, created, &object)
         })
         .collect()
 }

@@ -23,7 +23,7 @@ fn unlinked() -> serde_json::Value {
         "parent": {"type": "subscription_details", "subscription_details": {"subscription": "sub_1"}},
         "status_transitions": {"paid_at": minute(3)},
     });
-    stripe_event("evt_unlinked", "invoice.paid", minute(3), invoice)
+    stripe_event("evt_unlinked", "invoice.paid", minute(3), &invoice)
 }
 
 #[tokio::test]
@@ -120,11 +120,11 @@ async fn what_passes_is_tried_again_ever_later_and_then_dead_until_it_is_replaye
         "payment": {"type": "payment_intent", "payment_intent": "pi_1"},
     });
     let [linked] = system
-        .stripe(&[stripe_event("evt_link", "invoice_payment.paid", minute(3), link)])
+        .stripe(&[stripe_event("evt_link", "invoice_payment.paid", minute(3), &link)])
         .await
         .try_into()
         .unwrap();
-    assert!(system.process(&[linked.clone()], time).await.is_empty());
+    assert!(system.process(std::slice::from_ref(&linked), time).await.is_empty());
     assert!(system.reopen(&wake).await);
     assert!(system.process(std::slice::from_ref(&wake), time).await.is_empty());
     let event = system.event(&wake).await;
@@ -210,7 +210,7 @@ async fn a_message_moved_back_from_the_dead_letter_queue_replays_its_event_and_n
     let system = System::new().await;
     let [wake] = system.stripe(&[unlinked()]).await.try_into().unwrap();
     let processed = system.deployment("1").await;
-    assert!(system.process(&[processed.clone()], now()).await.is_empty());
+    assert!(system.process(std::slice::from_ref(&processed), now()).await.is_empty());
     let mut time = now();
     while system.event(&wake).await.status != Status::Dead {
         assert!(system.process(std::slice::from_ref(&wake), time).await.is_empty());
