@@ -1,4 +1,4 @@
-//! `/api/webhooks/endpoints` and `/webhooks/receive/{path+}`
+//! `/api/webhooks/endpoints` and `/webhooks/receive/{path}`
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{TimeDelta, Utc};

@@ -1,4 +1,4 @@
-//! `POST /webhooks/receive/{proxy+}`: takes in what any service delivers to an endpoint. Who it is,
+//! `POST /webhooks/receive/{path}`: takes in what any service delivers to an endpoint. Who it is,
 //! its signature says.
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     net::Ipv4Addr,
     path::Path,
     time::{Duration, Instant},
@@ -149,7 +150,8 @@ pub fn table(run: &Run) -> String {
     );
     for (name, took) in [("accepted", run.accepted), ("processed", run.processed), ("health", run.health)] {
         let rate = rate(took);
-        table.push_str(&format!("| {name} | {rate:.0} | {:.2} |\n", rate / health));
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "| {name} | {rate:.0} | {:.2} |", rate / health);
     }
     table
 }
