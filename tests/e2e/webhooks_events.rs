@@ -212,7 +212,7 @@ async fn replaying_what_was_processed_changes_no_totals() {
     assert_eq!(revenue().await, 60);
     inbox.settled("status=processed", 3).await;
 
-    inbox.replay(&ids[0]).await.json(200);
+    assert_eq!(inbox.replay(&ids[0]).await.json(200)["replayed"], true);
     inbox.ended(&ids[0], "processed", 2).await;
     let many = |body: Value| inbox.workspace.admin("POST", REPLAY).json(&body).send();
     let answer = many(json!({"ids": [ids[0], ids[1], "evt_unknown"]})).await.json(200);
