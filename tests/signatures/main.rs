@@ -3,7 +3,7 @@
 //! `tests/run.py providers` installs the libraries (`package.json` here, `tests/requirements.txt`).
 //! Secrets are made at run time, so that no vector can be learnt by heart.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, process::Command};
 
