@@ -22,5 +22,5 @@ mod story;
 mod sync_users;
 mod webhooks_endpoints;
 mod webhooks_events;
-mod webhooks_receive;
 mod webhooks_process;
+mod webhooks_receive;

@@ -34,7 +34,7 @@ fn events() -> Vec<Value> {
             "livemode": false,
             "data": {"object": {
                 "id": format!("ch_{number}"), "object": "charge", "amount": 1_000 + number,
-                "amount_captured": captured, "amount_refunded": if number % 4 == 0 { captured / 2 } else { 0 },
+                "amount_captured": captured, "amount_refunded": if number.is_multiple_of(4) { captured / 2 } else { 0 },
                 "currency": "usd", "status": status, "created": created, "customer": format!("cus_{number}"),
                 "payment_intent": null, "metadata": {}, "livemode": false,
             }},

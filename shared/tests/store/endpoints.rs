@@ -301,7 +301,7 @@ async fn a_test_event_of_every_scheme_goes_the_way_of_a_delivery() {
         match sent {
             Ok(sent) => assert!(accepted && sent.outcome == Outcome::Accepted, "{scheme}"),
             Err(error) => {
-                assert!(!accepted && conflict(&error).contains("only SendGrid"), "{scheme}: {error}")
+                assert!(!accepted && conflict(&error).contains("only SendGrid"), "{scheme}: {error}");
             }
         }
     }

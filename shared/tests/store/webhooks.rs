@@ -160,17 +160,17 @@ async fn a_redelivery_of_what_failed_is_processed_again_and_of_nothing_else() {
         (Status::Failed, Outcome::Accepted),
         (Status::Dead, Outcome::Accepted),
     ] {
-        let word = status.word();
-        let Accepted { id, .. } = world.accept(word, b"{}", now).await;
+        let name = status.word();
+        let Accepted { id, .. } = world.accept(name, b"{}", now).await;
         world.mark(&id, status).await;
-        assert_eq!(world.accept(word, b"{}", later).await.outcome, outcome, "{word}");
+        assert_eq!(world.accept(name, b"{}", later).await.outcome, outcome, "{name}");
         let stored = world.webhooks.get(&acme(), &id, later).await.unwrap();
         let expected = if outcome == Outcome::Accepted { (Status::Received, 0, 2) } else { (status, 7, 1) };
-        assert_eq!((stored.event.status, stored.event.attempts, stored.revision), expected, "{word}");
+        assert_eq!((stored.event.status, stored.event.attempts, stored.revision), expected, "{name}");
         let due = world.pending().await.into_iter().find(|(pk, _)| pk.ends_with(&id)).map(|(_, due)| due);
         let expected = (outcome == Outcome::Accepted).then(|| (later + TimeDelta::minutes(5)).timestamp());
-        assert_eq!(due, expected, "{word}: when the sweep finds it");
-        assert_eq!(world.accept(word, b"{}", later).await.outcome, Outcome::Duplicate, "{word}: once");
+        assert_eq!(due, expected, "{name}: when the sweep finds it");
+        assert_eq!(world.accept(name, b"{}", later).await.outcome, Outcome::Duplicate, "{name}: once");
     }
 }
 

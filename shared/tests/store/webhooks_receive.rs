@@ -44,11 +44,11 @@ fn stripe_secret() -> SecretString {
 impl World {
     async fn new() -> Self {
         let embedded = Embedded::memory().await.unwrap();
-        Self::with(embedded, &[]).await
+        Self::with(embedded, &[])
     }
 
     /// With some variables of `webhook-stripe` replaced.
-    async fn with(embedded: Embedded, replaced: &[(&str, &str)]) -> Self {
+    fn with(embedded: Embedded, replaced: &[(&str, &str)]) -> Self {
         let (sdk, wire) = Wire::tap(embedded.sdk());
         let mut variables = embedded.variables("webhook-stripe");
         for (name, value) in replaced {
@@ -196,7 +196,7 @@ async fn both_secrets_are_good_while_one_is_rolled() {
 async fn what_is_stored_and_not_queued_is_accepted_and_found_by_the_sweep() {
     let embedded = Embedded::memory().await.unwrap();
     let url = embedded.variables("webhook-stripe")["WEBHOOKS_QUEUE_URL"].replace("WebhooksQueue", "Gone");
-    let world = World::with(embedded, &[("WEBHOOKS_QUEUE_URL", &url)]).await;
+    let world = World::with(embedded, &[("WEBHOOKS_QUEUE_URL", &url)]);
     let (now, secret) = (time::now(), stripe_secret());
     world.set(SecretName::StripeWebhookSecret, &secret).await;
     let accepted = world.receive(&signed(&Scheme::Stripe, &secret, BODY, now), now).await.unwrap();
@@ -210,7 +210,7 @@ async fn what_is_stored_and_not_queued_is_accepted_and_found_by_the_sweep() {
 #[tokio::test]
 async fn who_has_to_set_something_up_learns_what() {
     let embedded = Embedded::memory().await.unwrap();
-    let world = World::with(embedded, &[("OPERATORS_WORKSPACE", "")]).await;
+    let world = World::with(embedded, &[("OPERATORS_WORKSPACE", "")]);
     let request = signed(&Scheme::Stripe, &stripe_secret(), BODY, time::now());
     let refused = world.receive(&request, time::now()).await;
     let Err(Error::NotConfigured { missing, .. }) = refused else { panic!("{refused:?}") };
