@@ -537,7 +537,6 @@ mod tests {
             "\"eur\"",
             "welcome",
             "tripwire",
-            "orders",
             "2020-08-27",
             "2026-10-28.endive",
         ] {
