@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod demo;
 mod kill;
 mod ledger;
 mod start;

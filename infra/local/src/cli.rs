@@ -1,6 +1,7 @@
 //! The command line.
 
 mod credentials;
+mod demo;
 mod ledger;
 mod secrets;
 
@@ -57,6 +58,12 @@ enum Command {
     Secrets(secrets::Secrets),
     /// Bring in credentials that were kept elsewhere
     Credentials(credentials::Credentials),
+    /// Fill a workspace with the life of a small company, through the API of a running server
+    ///
+    /// Signed events of Stripe, GitHub and Shopify, reports of operations, users and commissions;
+    /// at the end the totals served are compared with what was sent. The same seed on the same day
+    /// changes nothing any more.
+    Demo(demo::Demo),
 }
 
 #[derive(Args)]
@@ -144,6 +151,7 @@ pub async fn run() -> ExitCode {
         Command::Ledger(options) => ledger::run(options).await,
         Command::Secrets(options) => secrets::run(options).await,
         Command::Credentials(options) => credentials::run(options).await,
+        Command::Demo(options) => demo::run(options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

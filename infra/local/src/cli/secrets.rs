@@ -161,7 +161,11 @@ fn value(name: SecretName) -> Result<SecretString, StartError> {
 }
 
 /// Stores a value; tells whether there was one before.
-async fn put(attached: &Attached, name: SecretName, value: &SecretString) -> Result<bool, StartError> {
+pub(super) async fn put(
+    attached: &Attached,
+    name: SecretName,
+    value: &SecretString,
+) -> Result<bool, StartError> {
     let id = checker(attached)?.secrets().id(name);
     let client = Client::new(attached.sdk());
     let put = client.put_secret_value().secret_id(&id).secret_string(value.expose_secret());
