@@ -14,7 +14,7 @@ fn order(body: Value) -> Result<Order, Vec<String>> {
     })
 }
 
-fn hmac(options: Value) -> Result<Settings, Vec<String>> {
+fn hmac(options: &Value) -> Result<Settings, Vec<String>> {
     let mut body =
         json!({"name": "n", "scheme": "hmac", "signature_header": "X-Signature", "secrets": [SECRET]});
     body.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
@@ -110,7 +110,7 @@ fn what_is_signed_follows_from_whether_there_is_a_time() {
         ("signed and not told", json!({"signed_content": "{timestamp}{body}"}), Err("timestamp_header")),
         ("no body", json!({"signed_content": "x"}), Err("signed_content")),
     ] {
-        let told = hmac(options).map(|settings| match settings.scheme {
+        let told = hmac(&options).map(|settings| match settings.scheme {
             Scheme::Hmac(scheme) => scheme.signed_content,
             scheme => panic!("{scheme:?}"),
         });
@@ -137,13 +137,13 @@ fn a_path_is_one_that_every_service_can_call() {
         let body = json!({"name": "n", "scheme": "github", "secrets": [SECRET], "path": path});
         assert_eq!(order(body).is_ok(), good, "{path}");
     }
-    let given = || hmac(json!({})).unwrap().path;
+    let given = || hmac(&json!({})).unwrap().path;
     assert!(given().len() == 24 && given() != given(), "without a path there is one that nobody guesses");
 }
 
 #[test]
 fn a_change_keeps_what_it_does_not_name() {
-    let before = hmac(json!({"description": "d", "prefix": "v1=", "path": "a", "active": false})).unwrap();
+    let before = hmac(&json!({"description": "d", "prefix": "v1=", "path": "a", "active": false})).unwrap();
     let after = |patch: Value| {
         let mut fields = before.overlaid(patch.as_object().unwrap().clone());
         let settings = Settings::read(&mut fields);

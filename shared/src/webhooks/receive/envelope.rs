@@ -189,6 +189,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one list of cases")]
     fn every_source_says_in_its_own_way_what_it_sends() {
         let twilio = Scheme::Twilio { algorithm: TwilioAlgorithm::Sha1 };
         let custom = Naming::Headers { id: Some("x-number"), kind: Some("x-what") };
