@@ -77,6 +77,19 @@ def credential(token: str) -> str:
         return json.load(response)["id"]
 
 
+@pytest.fixture
+def endpoint(token: str) -> dict[str, str]:
+    """The path and the secret of an endpoint."""
+    made = {"path": f"events-{uuid.uuid4().hex}", "secret": uuid.uuid4().hex}
+    order = {"name": "events", "path": made["path"], "scheme": "github", "secrets": [made["secret"]]}
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    request = urllib.request.Request(
+        f"{URL}/api/webhooks/endpoints", json.dumps(order).encode(), headers, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=30):
+        return made
+
+
 @pytest.fixture(scope="module")
 def cargo_lambda(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Invoke]:
     """`cargo lambda watch` on the server's state, and how to invoke a function there."""
@@ -131,9 +144,14 @@ def listens(port: int) -> bool:
 
 
 def with_real(
-    event: str, token: str, key: dict[str, Any], directory: Path, credential: str = "none"
+    event: str,
+    token: str,
+    key: dict[str, Any],
+    directory: Path,
+    credential: str = "none",
+    endpoint: dict[str, str] | None = None,
 ) -> Path:
-    """The event with a real token, key, ids and workspace."""
+    """The event with a real token, key, ids, workspace and endpoint."""
     text = (ROOT / "events" / f"{event}.json").read_text()
     document = json.loads(text)
     sent = document.get("headers", {})
@@ -147,15 +165,18 @@ def with_real(
     ]:
         text = text.replace(example, real)
     path = directory / f"{event}.json"
-    path.write_text(json.dumps(signed(event, json.loads(text))))
+    path.write_text(json.dumps(signed(event, json.loads(text), endpoint)))
     return path
 
 
-def signed(event: str, document: dict[str, Any]) -> dict[str, Any]:
+def signed(event: str, document: dict[str, Any], endpoint: dict[str, str] | None) -> dict[str, Any]:
     """The event, signed as its provider does."""
 
     def mac(name: str, message: str) -> hmac.HMAC:
-        return hmac.new(os.environ[f"TIDEGATE_{name}"].encode(), message.encode(), hashlib.sha256)
+        return keyed(os.environ[f"TIDEGATE_{name}"], message)
+
+    def keyed(secret: str, message: str) -> hmac.HMAC:
+        return hmac.new(secret.encode(), message.encode(), hashlib.sha256)
 
     body = document.get("body", "")
     if event == "webhook-stripe":
@@ -168,6 +189,12 @@ def signed(event: str, document: dict[str, Any]) -> dict[str, Any]:
     elif event == "webhook-shopify":
         tag = base64.b64encode(mac("SHOPIFY_CLIENT_SECRET", body).digest()).decode()
         document["headers"]["x-shopify-hmac-sha256"] = tag
+    elif event == "webhook-receive" and endpoint:
+        document["pathParameters"]["proxy"] = endpoint["path"]
+        document["headers"]["x-hub-signature-256"] = f"sha256={keyed(endpoint['secret'], body).hexdigest()}"
+    elif event == "webhooks-endpoints-create":
+        # A path is taken once, and each event is sent in two ways.
+        document["body"] = body.replace('"orders"', json.dumps(uuid.uuid4().hex))
     return document
 
 
@@ -184,9 +211,15 @@ def test_an_event_holds_examples_only(event: str) -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_event_is_answered(
-    event: str, invoke: Invoke, token: str, key: dict[str, Any], credential: str, tmp_path: Path
+    event: str,
+    invoke: Invoke,
+    token: str,
+    key: dict[str, Any],
+    credential: str,
+    endpoint: dict[str, str],
+    tmp_path: Path,
 ) -> None:
-    sent = with_real(event, token, key, tmp_path, credential)
+    sent = with_real(event, token, key, tmp_path, credential, endpoint)
     answer = invoke(function_of(event), sent)
     if event == "settings-set" and answer["statusCode"] == 409:
         # It was set before, by the other way to invoke: the answer tells the version to go on from.
@@ -209,7 +242,13 @@ def test_an_event_is_answered(
     elif event == "vault-rewrap":
         assert answer["finished"] is True, answer
     else:
-        created = ("key-generate", "keys-rotate", "credentials-save", "integrations-create")
+        created = (
+            "key-generate",
+            "keys-rotate",
+            "credentials-save",
+            "integrations-create",
+            "webhooks-endpoints-create",
+        )
         assert answer["statusCode"] == (201 if event in created else 200), answer
 
 
