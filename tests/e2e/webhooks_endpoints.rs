@@ -217,14 +217,7 @@ async fn all_that_github_publishes_is_accepted_and_kept_byte_for_byte() {
             }
         }
         let id = call.send().await.json(200)["id"].as_str().expect("an id").to_owned();
-        let mut event = Value::Null;
-        for _ in 0..600 {
-            event = workspace.member("GET", &format!("/api/webhooks/events/{id}")).send().await.json(200);
-            if event["status"] != "received" {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
+        let event = workspace.event_when(&id, |event| event["status"] != "received").await;
         let kept = event["body"].as_str().unwrap_or_default();
         assert!(kept.as_bytes() == body, "{}: another body", example["event"]);
         let told = (&event["status"], &event["type"]);

@@ -51,14 +51,10 @@ impl Inbox {
 
     /// The event once it is worked off: `attempts` times in all.
     async fn ended(&self, id: &str, status: &str, attempts: usize) -> Value {
-        for _ in 0..600 {
-            let event = self.event(id).await;
-            if event["status"] == status && event["log"].as_array().is_some_and(|log| log.len() == attempts) {
-                return event;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("not {status} after {attempts}: {}", self.event(id).await)
+        let ended = |event: &Value| {
+            event["status"] == status && event["log"].as_array().is_some_and(|log| log.len() == attempts)
+        };
+        self.workspace.event_when(id, ended).await
     }
 
     /// Ids of the listed events, read in pages; `between` runs after each.

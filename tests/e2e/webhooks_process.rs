@@ -1,27 +1,11 @@
 //! What becomes of events after they were acknowledged.
 
-use std::time::{Duration, Instant};
-
 use chrono::Utc;
 use serde_json::Value;
 use tests::{
     Workspace, random,
     webhooks::{charge, stripe_event},
 };
-use tokio::time::sleep;
-
-/// Waits until an event is as `until` says, and returns it.
-async fn event(workspace: &Workspace, id: &str, until: impl Fn(&Value) -> bool) -> Value {
-    let begin = Instant::now();
-    loop {
-        let event = workspace.event(id).await.json(200);
-        if until(&event) {
-            return event;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(30), "{event}");
-        sleep(Duration::from_millis(100)).await;
-    }
-}
 
 fn id(accepted: &Value) -> String {
     accepted["id"].as_str().expect("an id").to_owned()
@@ -44,7 +28,7 @@ async fn what_stripe_tells_is_in_the_revenue_once_however_it_is_told() {
     }
     assert_eq!(ids[..3], ids[3..], "the same events");
     for id in &ids[..3] {
-        let event = event(&workspace, id, |event| event["status"] == "processed").await;
+        let event = workspace.event_when(id, |event| event["status"] == "processed").await;
         assert!(event["processed_at"].is_string(), "{event}");
     }
     let key = workspace.key().await;
@@ -57,7 +41,7 @@ async fn what_stripe_tells_is_in_the_revenue_once_however_it_is_told() {
     let replayed = workspace.admin("POST", &path).json(&serde_json::json!({})).send().await.json(200);
     assert_eq!(replayed["replayed"], true, "{replayed}");
     let log = |event: &Value| event["log"].as_array().map_or(0, Vec::len);
-    let again = event(&workspace, &ids[0], |event| event["status"] == "processed" && log(event) > 1).await;
+    let again = workspace.event_when(&ids[0], |event| event["status"] == "processed" && log(event) > 1).await;
     assert_eq!(again["attempts"], 1, "since it was replayed: {again}");
     assert_eq!(read().await["total_revenue"], 47);
 }
@@ -72,7 +56,7 @@ async fn a_message_that_nobody_can_read_is_dead_and_says_why_and_can_be_replayed
         let accepted = github.deliver("push", &random(), body).send().await.json(200);
         assert_eq!(accepted["outcome"], "accepted", "{case}: nothing is lost: {accepted}");
         let id = id(&accepted);
-        let dead = event(&workspace, &id, |event| event["status"] == "dead").await;
+        let dead = workspace.event_when(&id, |event| event["status"] == "dead").await;
         assert_eq!(dead["attempts"], 1, "{case}: {dead}");
         let log = dead["log"].as_array().expect("attempts");
         let error = log[0]["error"].as_str().expect("an error");
@@ -85,7 +69,7 @@ async fn a_message_that_nobody_can_read_is_dead_and_says_why_and_can_be_replayed
         // It is as unreadable as it was; that it was tried again, its log says.
         let again =
             |event: &Value| event["status"] == "dead" && event["log"].as_array().map_or(0, Vec::len) == 2;
-        let dead = event(&workspace, &id, again).await;
+        let dead = workspace.event_when(&id, again).await;
         assert_eq!(dead["attempts"], 1, "{case}: since it was replayed: {dead}");
     }
     let listed = workspace.member("GET", "/api/webhooks/events?status=dead").send().await.json(200);
@@ -103,7 +87,7 @@ async fn one_that_cannot_be_read_holds_up_no_other() {
         good.push(id(&github.deliver("push", &random(), push).send().await.json(200)));
     }
     for id in &good {
-        let _ = event(&workspace, id, |event| event["status"] == "processed").await;
+        let _ = workspace.event_when(id, |event| event["status"] == "processed").await;
     }
     let log = workspace.member("GET", "/api/activity?target=acme/site&limit=100").send().await.json(200);
     let entries = log["entries"].as_array().expect("entries");

@@ -1,11 +1,18 @@
 //! Services that deliver events: endpoints of a workspace, and signatures made here and not by
 //! what is tested.
 
+use std::time::{Duration, Instant};
+
 use aws_lc_rs::hmac;
 use chrono::Utc;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::{Answer, Call, Server, Workspace, random};
+
+/// How long an event may wait for the worker: the emulator's takes ten at a time from a queue that
+/// all tests share.
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// An endpoint, and the service that knows its secret.
 #[derive(Clone)]
@@ -31,6 +38,19 @@ impl Workspace {
     /// An event, with its body and attempts.
     pub async fn event(&self, id: &str) -> Answer {
         self.member("GET", &format!("/api/webhooks/events/{id}")).send().await
+    }
+
+    /// The event once it is as `until` says.
+    pub async fn event_when(&self, id: &str, until: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let event = self.event(id).await.json(200);
+            if until(&event) {
+                return event;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{event}");
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
