@@ -132,7 +132,7 @@ async fn what_passes_is_tried_again_and_counts_once() {
             _ => Fault::None,
         }),
         ("applied, and said to be in progress", |nth, _| match nth {
-            0..8 => Fault::AppliedBut("TransactionInProgressException"),
+            0..6 => Fault::AppliedBut("TransactionInProgressException"),
             _ => Fault::None,
         }),
         ("applied, and said to be in conflict", |nth, _| match nth % 3 {
