@@ -59,10 +59,16 @@ def expand(template: dict[str, Any]) -> dict[str, Any]:
     """Replaces each API's OpenAPI body by route, integration and authorizer resources.
 
     Leaves out alarms over several metrics, which the emulator refuses: nothing depends on them; and
-    the conditions of key policies, as the emulator tells them of no encryption context.
+    the conditions of key policies, as the emulator tells them of no encryption context. Who may send
+    messages may send ten at once: AWS has one action for both, the emulator two.
     """
     template = copy.deepcopy(template)
     resources = template["Resources"]
+    for role in (r for r in resources.values() if r["Type"] == "AWS::IAM::Role"):
+        for policy in role["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                actions = statement["Action"]
+                statement["Action"] = [f"{a}*" if a == "sqs:SendMessage" else a for a in actions]
     for name in [n for n, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"]:
         if "Metrics" in resources[name]["Properties"]:
             del resources[name]

@@ -705,12 +705,16 @@ def webhook_process() -> None:
     parent = {"type": "subscription_details", "subscription_details": {"subscription": "sub_1"}}
     invoice = {"id": "in_1", "object": "invoice", "customer": "cus_1", "currency": "usd", "status": "paid"}
     invoice |= {"amount_paid": 500, "total": 500, "created": 1767268800, "lines": lines, "parent": parent}
-    delayed = waiting("WebhooksQueue", "Delayed")
-    row = worked_off(workspace, "stripe", "invoice.paid", stripe("invoice.paid", 1767268800, invoice), status="failed")
-    if "STRIPE_API_KEY" not in str(row["log"]):
-        raise Failed(f"it does not say what is missing: {row}")
-    if waiting("WebhooksQueue", "Delayed") <= delayed:
-        raise Failed("nobody wakes it again")
+    # What earlier probes left comes back at any time, and then there are no more than before.
+    for _ in range(5):
+        delayed = waiting("WebhooksQueue", "Delayed")
+        event = stripe("invoice.paid", 1767268800, invoice)
+        row = worked_off(workspace, "stripe", "invoice.paid", event, status="failed")
+        if "STRIPE_API_KEY" not in str(row["log"]):
+            raise Failed(f"it does not say what is missing: {row}")
+        if waiting("WebhooksQueue", "Delayed") > delayed:
+            return
+    raise Failed("nobody wakes it again")
 
 
 def webhook_sweep() -> None:
@@ -838,7 +842,8 @@ def without(policy: dict[str, Any], grant: Grant) -> dict[str, Any]:
     policy = copy.deepcopy(policy)
     statement = policy["Statement"].pop(grant.statement)
     actions, resources = as_list(statement["Action"]), as_list(statement["Resource"])
-    others = [action for action in actions if action != grant.action]
+    # The emulator is told of sending messages with an asterisk.
+    others = [action for action in actions if action.removesuffix("*") != grant.action]
     elsewhere = [one for number, one in enumerate(resources) if number != grant.resource]
     if others:
         policy["Statement"].append({**statement, "Sid": "Others", "Action": others})

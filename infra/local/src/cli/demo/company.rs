@@ -67,8 +67,8 @@ pub(super) struct Company {
 }
 
 impl Company {
-    /// The company of this seed, in these months before `until`.
-    pub(super) fn of(seed: u64, months: u32, until: i64) -> Self {
+    /// The company of this seed, in these months before `until`; what it sold is told as of `now`.
+    pub(super) fn of(seed: u64, months: u32, until: i64, now: i64) -> Self {
         let begin = until - i64::from(months) * MONTH;
         let tag = format!("demo{seed}d{}", until / DAY);
         let mut life = Life {
@@ -76,6 +76,7 @@ impl Company {
             tag,
             begin,
             until,
+            now,
             count: 0,
             made: Self {
                 deliveries: Vec::new(),
@@ -105,6 +106,7 @@ struct Life {
     tag: String,
     begin: i64,
     until: i64,
+    now: i64,
     /// Of events so far.
     count: u64,
     made: Company,
@@ -139,7 +141,9 @@ impl Life {
             None,
         );
         let status = self.live(&mut agreement, place, affiliate);
-        if matches!(status, "active" | "past_due") {
+        // A trial whose end has come since is counted as paid for, until Stripe says how it ended.
+        let over = status == "trialing" && agreement.trial_end.is_some_and(|end| end <= self.now);
+        if over || matches!(status, "active" | "past_due") {
             self.made.truth.active += 1;
             self.made.truth.add(agreement.currency, "monthly_recurring_revenue", agreement.monthly());
         }
@@ -514,7 +518,7 @@ mod tests {
     #[test]
     fn the_same_seed_makes_the_same_company() {
         let sent = |seed| {
-            let company = Company::of(seed, 3, UNTIL);
+            let company = Company::of(seed, 3, UNTIL, UNTIL);
             let sent = company.deliveries.into_iter().map(|delivery| (delivery.id, delivery.body));
             (sent.collect::<Vec<_>>(), company.truth)
         };
@@ -524,7 +528,7 @@ mod tests {
 
     #[test]
     fn a_year_has_everything_that_happens_to_companies() {
-        let company = Company::of(1, 12, UNTIL);
+        let company = Company::of(1, 12, UNTIL, UNTIL);
         let all: String = company.deliveries.iter().map(|delivery| delivery.body.as_str()).collect();
         for told in [
             "customer.subscription.deleted",

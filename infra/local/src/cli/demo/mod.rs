@@ -85,7 +85,7 @@ async fn fill(options: &Demo, access: Access) -> Result<(), StartError> {
         return Err("--until must not lie in the future".to_owned().into());
     }
     let Company { deliveries, users, commissions, truth } =
-        Company::of(options.seed, options.months, until.timestamp());
+        Company::of(options.seed, options.months, until.timestamp(), time::now().timestamp());
     let sender = Sender::new(access).await?;
 
     let bar = bar("events", deliveries.len());
