@@ -57,7 +57,10 @@ impl Workspace {
 impl Endpoint {
     /// A signed delivery; `kind` and `id` are where the service does not put them into the body.
     pub fn deliver(&self, kind: &str, id: &str, body: &[u8]) -> Call {
-        let call = self.server.request("POST", &self.url).body(body.to_vec());
+        // Gateways hand on as bytes only what is said to be no text.
+        let is_text = std::str::from_utf8(body).is_ok();
+        let content_type = if is_text { "application/json" } else { "application/octet-stream" };
+        let call = self.server.request("POST", &self.url).bytes(body.to_vec(), content_type);
         let sign = |text: &[u8]| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
             let tag = hmac::sign(&key, text);

@@ -27,7 +27,7 @@
 //!   [`PENDING_BUCKETS`] of them 4,000 events a second in all workspaces together.
 //! - `REFUSED#<w>#<taker>` is one row an hour: 1,000 refusals a second of one taker; what is beyond
 //!   is refused all the same, and not counted.
-//! - `STATS#` has [`STATS_SHARDS`](STATS_SHARDS) rows an hour, and a batch of events is one update: 2,000
+//! - `STATS#` has [`STATS_SHARDS`] rows an hour, and a batch of events is one update: 2,000
 //!   transactions a second for one source.
 //! - Nothing else is written more than once an event.
 
