@@ -1,7 +1,8 @@
-"""Looks for what the end-to-end suite had sealed in all that the servers left behind.
+"""Looks for the secrets of the end-to-end suite in all that the servers left behind.
 
-Every credential of `tests/e2e/credentials.rs` holds the same marker. It must be in no file of the
-runner's state, in no row of the emulator's tables and in no log: neither as it is nor in base64.
+Every credential and every endpoint's secret of the suite holds the same marker. That and the
+platform secrets must be in no file of the runner's state, in no row of the emulator's tables and in
+no log: neither as they are nor in base64 or hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 from ministack import client
 
@@ -63,11 +64,12 @@ def leaves(value: Any) -> Iterator[bytes]:
             yield from leaves(member)
 
 
-def check(places: Iterator[tuple[str, bytes]]) -> list[str]:
-    """What is wrong; nothing, if the marker is nowhere and the control was seen."""
+def check(places: Iterator[tuple[str, bytes]], secrets: Iterable[str]) -> list[str]:
+    """What is wrong; nothing, if the marker and the secrets are nowhere and the control was seen."""
     wrong, seen = [], False
+    hidden = [spelling for text in (marker(), *map(str.encode, secrets)) for spelling in spellings(text)]
     for place, content in places:
         seen |= CONTROL in content
-        if any(spelling in content for spelling in spellings(marker())):
-            wrong.append(f"a sealed credential can be read in {place}")
+        if any(spelling in content for spelling in hidden):
+            wrong.append(f"a secret can be read in {place}")
     return wrong if seen else [*wrong, "nothing that the credentials left behind was looked at"]

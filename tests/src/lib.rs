@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::token::Issuer;
 
-/// In every credential that the tests have sealed; `tests/leaks.py` looks for it where nobody may
+/// In every credential and endpoint's secret that the tests have sealed; `tests/leaks.py` looks for it where nobody may
 /// read one.
 pub const SEALED: &str = "NobodyMayReadThisOfASealedCredential";
 

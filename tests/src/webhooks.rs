@@ -8,7 +8,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{Answer, Call, Server, Workspace, random};
+use crate::{Answer, Call, SEALED, Server, Workspace, random};
 
 /// How long an event may wait for the worker: the emulator's takes ten at a time from a queue that
 /// all tests share.
@@ -28,7 +28,7 @@ pub struct Endpoint {
 impl Workspace {
     /// A new endpoint of a scheme: `stripe` or `github`.
     pub async fn endpoint(&self, scheme: &'static str) -> Endpoint {
-        let secret = format!("{scheme}-{}", random());
+        let secret = format!("{scheme}-{SEALED}-{}", random());
         let order = json!({"name": scheme, "scheme": scheme, "secrets": [secret]});
         let made = self.admin("POST", "/api/webhooks/endpoints").json(&order).send().await.json(201);
         let text = |name: &str| made[name].as_str().expect("a made endpoint").to_owned();
