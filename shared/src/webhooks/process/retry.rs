@@ -15,7 +15,9 @@ const LONGEST: TimeDelta = TimeDelta::hours(6);
 pub(super) fn pause(attempts: u32, chance: u8) -> TimeDelta {
     let times = 4_i32.saturating_pow(attempts.saturating_sub(1));
     let plain = FIRST.checked_mul(times).unwrap_or(LONGEST).min(LONGEST);
-    plain * 4 / 5 + plain * 2 / 5 * i32::from(chance) / 127
+    let pause = plain * 4 / 5 + plain * 2 / 5 * i32::from(chance) / 127;
+    // As exact as times are told.
+    TimeDelta::milliseconds(pause.num_milliseconds())
 }
 
 #[cfg(test)]
