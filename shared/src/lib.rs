@@ -1,10 +1,11 @@
 //! Everything that two functions could need, by domain.
 //!
-//! Each domain module owns its rules and its rows: [`keys`], [`ledger`], [`integrations`] and
-//! [`services`] over [`credentials`] over [`vault`], [`secrets`] (the deployment's own),
-//! [`activity`] (which [`redact`] keeps clean), [`identity`]. Beneath them stand [`providers`]
-//! (other companies' APIs), [`net`] (addresses that may be called), [`store`] (DynamoDB), [`http`] (requests, answers, problems) and [`lambda`] (what hosts a
-//! function). Dependencies point down this list only.
+//! Each domain module owns its rules and its rows: [`keys`], [`webhooks`] over [`ledger`],
+//! [`integrations`] and [`services`] over [`credentials`] over [`vault`], [`secrets`] (the
+//! deployment's own), [`activity`] (which [`redact`] keeps clean), [`identity`]. Beneath them stand
+//! [`providers`] (other companies' APIs), [`net`] (addresses that may be called), [`store`]
+//! (DynamoDB), [`http`] (requests, answers, problems) and [`lambda`] (what hosts a function).
+//! Dependencies point down this list only.
 
 pub mod activity;
 pub mod credentials;
